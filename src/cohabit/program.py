@@ -22,7 +22,7 @@ _PROGRAMS = {
     "loader": (_WITHOUT_SITE, "config/__main__.py"),  # config/loader.py finds its libraries
     "doctor": (_ISOLATED, "doctor/__main__.py"),
     "gateway": (_WITHOUT_SITE, "gateway/__main__.py"),
-    "supervisord sections": (_WITHOUT_SITE, "config/supervisord/__main__.py"),
+    "supervisord sections": (_WITHOUT_SITE, "config/supervisord_sections.py"),
     "env file": (_WITHOUT_SITE, "config/start_variables.py"),
     "clock": (_ISOLATED, "tasks/clock.py"),
     "compress": (_WITHOUT_SITE, "tasks/compress.py"),

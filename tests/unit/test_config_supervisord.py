@@ -457,7 +457,7 @@ def test_config_prints_it_as_a_cohabit_yaml(capfdbinary: pytest.CaptureFixture[b
         "[supervisord]\nnodaemon=true\n[group:g]\nprograms=x\n[program:x]\ncommand=true '%%d $'\nautorestart=true\n"
         "stdout_logfile=/dev/stdout\nstderr_logfile=NONE\n[program:y]\ncommand=true\npriority=1\nuser=54321\nstartsecs=0\n"
     )
-    assert load.main(["config", repr({"files": ["supervisord.conf"]})]) == 0
+    assert load.main("config", {"files": ["supervisord.conf"]}) == 0
     text = capfdbinary.readouterr().out.decode()
     notes = [line[2:] for line in text.splitlines() if line.startswith("# ") and "supervisord.conf" not in line]
     assert notes == [
@@ -486,7 +486,7 @@ def test_the_answer_for_process_1_has_the_groups(
         'environment=A_FILE="/run/secrets/a"\n'
         "[program:z]\ncommand=true\n"
     )
-    assert load.main(["plan", repr({"supervisord": {"configuration": "supervisord.conf"}})]) == 0
+    assert load.main("plan", {"supervisord": {"configuration": "supervisord.conf"}}) == 0
     answer = marshal.loads(capfdbinary.readouterr().out)  # noqa: S302 - our own
     assert answer["problems"] == []
     assert [(name, one["service"]) for name, one in answer["plan"]["services"].items()] == [
@@ -502,27 +502,27 @@ def test_the_answer_for_process_1_has_the_groups(
 
 def test_one_warning_for_all_processes_of_a_program(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     read("[supervisord]\n[program:x]\ncommand=no-such\nnumprocs=3\nprocess_name=p%(process_num)d\nuser=54321\n")
-    assert load.main(["check", repr({"files": ["supervisord.conf"]})]) == 0
+    assert load.main("check", {"files": ["supervisord.conf"]}) == 0
     assert capfdbinary.readouterr().out.count(b"'no-such' is not found") == 1
 
 
 def test_check_says_how_the_container_ends(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     read("[supervisord]\n[program:x]\ncommand=true\nstdout_logfile=NONE\nstderr_logfile=NONE\n")
-    assert load.main(["check", repr({"files": ["supervisord.conf"]})]) == 0
+    assert load.main("check", {"files": ["supervisord.conf"]}) == 0
     assert capfdbinary.readouterr().out.decode().splitlines() == [
         "supervisord.conf: the container ends on request only, as with supervisord",
         "supervisord.conf: valid: 1 service (x)",
     ]
     assert not os.path.exists("supervisord.pid")
     read("[supervisord]\n[program:x]\nstartsecs=x\n")
-    assert load.main(["check", repr({"files": ["supervisord.conf"]})]) == 2
+    assert load.main("check", {"files": ["supervisord.conf"]}) == 2
 
 
 def test_a_command_in_the_foreground(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """`cohabit up -f supervisord.conf -- bash`: it has the terminal, and the container ends with it."""
     read("[supervisord]\npidfile=x.pid\n[program:x]\ncommand=true\n")
     request = {"files": ["supervisord.conf"], "command": ["sh"], "terminal": False}
-    assert load.main(["plan", repr(request)]) == 0
+    assert load.main("plan", request) == 0
     services = marshal.loads(capfdbinary.readouterr().out)["plan"]["services"]  # noqa: S302 - our own
     found = {name: (one["service"], one["console"], one["essential"]) for name, one in services.items()}
     assert found == {"x": ("x", False, False), "sh": ("sh", True, True)}

@@ -7,8 +7,8 @@
 With the key "build" (`check --build`), problems that may not exist when the container runs are notes.
 A request is {"files", "profiles", "env_files", "project_directory", "project_name", "services", "command", "terminal",
 "json", "watch"}, the keys of overrides.py, and for `config` {"show", "output"}; each may be missing. From `run` it is
-{"commands", "main", "helpers", "ready", "log_driver", "log_opts"}; from `supervisord` {"supervisord": its options}. What
-only some requests need is imported by name, so that a start does not pay for it.
+{"commands", "main", "helpers", "ready", "log_driver", "log_opts"}; from `supervisord` {"supervisord": its options}.
+What only some requests need is imported by name, so that a start does not pay for it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from cohabit.gateway.configuration import Active, read_configuration  # noqa: E4
 from cohabit.gateway.gateway import SHUTDOWN, Gateway  # noqa: E402
 from cohabit.gateway.http import Site, listening_sockets  # noqa: E402
 from cohabit.gateway.listeners.dispatcher import Dispatcher  # noqa: E402
+from cohabit.gateway.listeners.payloads import group_change  # noqa: E402
 from cohabit.gateway.listeners.sources import Sources  # noqa: E402
 from cohabit.gateway.mirror import Mirror  # noqa: E402
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.api.status import Event
+    from cohabit.client import Client
     from cohabit.gateway.configuration import Configuration
 
 
@@ -38,7 +40,7 @@ def main() -> None:
     first = read()
     mirror = Mirror()
     gateway = Gateway(Active(first), mirror, read)
-    events = mirror.follow(gateway.client())
+    events = mirror.follow(gateway.client(), recorded=bool(first.listeners) and _is_first_run(gateway.client()))
     sockets = listening_sockets(os.environ["LISTEN_FDNAMES"].split(":"))
     happened: Callable[[Event], None] = _ignore
     if first.listeners:
@@ -47,6 +49,8 @@ def main() -> None:
         gateway.post, happened = dispatcher.post, sources.happened
         dispatcher.start()
         sources.start()
+        for name in gateway.active.groups:
+            gateway.post(group_change(name, added=True))
         gateway.post(("SUPERVISOR_STATE_CHANGE_RUNNING", ""))
     for server in first.servers:
         threading.Thread(target=Site(gateway, server).serve, args=(sockets[server.name],), daemon=True).start()
@@ -54,6 +58,11 @@ def main() -> None:
         if not event.service and event.event == "stopping":
             gateway.state = SHUTDOWN
         happened(event)
+
+
+def _is_first_run(client: Client) -> bool:
+    """Whether this is not a restart of the gateway, before which listeners got events already."""
+    return all(one.starts <= 1 for one in client.status().services if one.pid == os.getpid())
 
 
 def _ignore(_event: Event) -> None:

@@ -48,10 +48,14 @@ class Mirror:
         self._followers: dict[int, tuple[frozenset[str], SimpleQueue[Event | None]]] = {}
         self._lock = threading.Lock()
         self._ended = False
+        self._known_until = 0.0  # Unix seconds: the states have what happened before
 
-    def follow(self, client: Client) -> Iterator[Event]:
-        """Take over all states; the iterator takes over each event, and gives it. It ends with cohabit."""
-        answer = client.checked("events", ["tail=0", "follow=yes"], streaming=True)
+    def follow(self, client: Client, *, recorded: bool) -> Iterator[Event]:
+        """Take over all states; the iterator takes over each event, and gives it. It ends with cohabit.
+
+        recorded: it gives the recorded events, too, which change no state any more.
+        """
+        answer = client.checked("events", [*([] if recorded else ["tail=0"]), "follow=yes"], streaming=True)
         self._take_over(client)
         return self._follow(client, answer)
 
@@ -72,15 +76,15 @@ class Mirror:
                     queue.put(None)
 
     def _take_over(self, client: Client) -> None:
-        """What happened before the first event; events that came meanwhile follow, and change nothing."""
-        found = {one.name: _state_of(one) for one in client.status().services}
+        status = client.status()
+        found = {one.name: _state_of(one) for one in status.services}
         with self._lock:
-            self.states = found
+            self.states, self._known_until = found, status.container.time or 0.0
 
     def happened(self, event: Event) -> None:
         """Take over an event."""
         with self._lock:
-            if event.event in STATES:
+            if event.event in STATES and (event.time or 0.0) > self._known_until:
                 before = self.states.get(event.service, State("STOPPED"))
                 self.states[event.service] = _after(before, event)
             for names, queue in self._followers.values():

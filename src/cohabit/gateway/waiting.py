@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cohabit.gateway.faults import (
     ABNORMAL_TERMINATION,
     ALREADY_STARTED,
@@ -36,7 +38,10 @@ def start(gateway: Gateway, processes: Sequence[Process], *, wait: bool) -> Iter
     """Start processes; yields each with its Fault or None as soon as it has started or failed."""
     todo = {}
     for one in processes:
-        if gateway.state_of(one).state in RUNNING:
+        fault = _missing_command(gateway, one)
+        if fault is not None:
+            yield one, fault
+        elif gateway.state_of(one).state in RUNNING:
             yield one, Fault(ALREADY_STARTED, one.namespec)
         else:
             todo[one.namespec] = one
@@ -60,6 +65,19 @@ def start(gateway: Gateway, processes: Sequence[Process], *, wait: bool) -> Iter
                 yield process, outcome
             if not todo:
                 return
+
+
+def _missing_command(gateway: Gateway, process: Process) -> Outcome:
+    """Why its command cannot be executed; supervisord does not try to start it then."""
+    service = gateway.client().service(process.namespec)
+    command = str(service["command"][0])
+    folders = [""] if "/" in command else str(service["environment"].get("PATH", os.defpath)).split(":")
+    found = [path for path in (os.path.join(folder, command) for folder in folders) if os.path.exists(path)]
+    if not found:
+        return Fault(NO_FILE, f"can't find command {command!r}")
+    if not any(os.path.isfile(path) and os.access(path, os.X_OK) for path in found):
+        return Fault(NOT_EXECUTABLE, f"command at {found[0]!r} is not executable")
+    return None
 
 
 _UNDER_WAY = Fault(FAILED)  # in place of an outcome

@@ -1,7 +1,7 @@
 """A supervisord.conf -> Draft (docs/reference/supervisord.md): its search, its programs, and what has no effect.
 
 config/supervisord/ reads the file; its records keep all that the file says. This module makes one service of each
-process. Event listeners and fcgi-programs are read, and not started yet.
+process, and one of the gateway if the file has servers or event listeners.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from cohabit import paths
 from cohabit.config.readers.find import NoInputError, Source
 from cohabit.config.supervisord.conf import read_conf
 from cohabit.config.supervisord.conversions import AUTO, NONE, SYSLOG
+from cohabit.config.supervisord.gateway import connected, gateway_service
 from cohabit.config.supervisord.reading import Reading
-from cohabit.config.supervisord.sections import FCGI, LISTENER
+from cohabit.config.supervisord.sections import MAIN_FACTORY, RESULT_HANDLER
 from cohabit.config.supervisord.services import (
     STREAMS,
     file_logging,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cohabit.config.supervisord.sections import Conf, GroupSection, ProcessEntry, SupervisordSection
+    from cohabit.plan.model import Service
 
 FORMAT = "supervisord"
 _IN_DIRECTORY = ("supervisord.conf", "etc/supervisord.conf")
@@ -121,8 +123,6 @@ def read(source: Source, environ: Mapping[str, str]) -> Draft:
     groups: dict[str, str] = {}
     for group in conf.groups:
         for entry in sorted(group.processes, key=lambda one: one.priority):
-            if group.kind == LISTENER or entry.section.startswith(f"{FCGI}:"):
-                continue
             item = _draft_service(reading, conf, group, entry)
             if item.service.name in services:
                 text = f"[{entry.section}] has a process {item.service.name!r} as another program: only this one runs"
@@ -132,6 +132,10 @@ def read(source: Source, environ: Mapping[str, str]) -> Draft:
             groups[item.service.name] = group.name
     main_log = _main_log(conf.supervisord)
     services = _with_one_rotation(reading, services, main_log)
+    gateway = _gateway(reading, conf, source)
+    if gateway is not None:
+        services[gateway.name] = DraftService(gateway, location, essential=False)
+        groups[gateway.name] = gateway.name
     _add_notices(reading, conf)
     return Draft(
         location,
@@ -148,9 +152,21 @@ def read(source: Source, environ: Mapping[str, str]) -> Draft:
     )
 
 
+def _gateway(reading: Reading, conf: Conf, source: Source) -> Service | None:
+    try:
+        return gateway_service(conf, source.path, source.arguments)
+    except OSError as error:
+        reading.error(f"cannot find the address of a server: {error.strerror} (correct its port=)")
+        return None
+
+
 def _draft_service(reading: Reading, conf: Conf, group: GroupSection, entry: ProcessEntry) -> DraftService:
     options = reading.options(entry.section)
     service = service_of(conf, group, entry)
+    try:
+        service = connected(service, conf, group, entry)
+    except OSError as error:
+        options.report(f"cannot find the address of the socket of {service.name}: {error.strerror}", "socket")
     if service.name == OWN_NAME:
         options.report(f"the name {OWN_NAME} is reserved for cohabit's own messages (choose another)")
     if why := why_no_command(entry.command):
@@ -212,19 +228,14 @@ def _add_notices(reading: Reading, conf: Conf) -> None:
     if without:
         reading.warn(f"without effect here: [supervisord] {', '.join(without)}")
     entries = [(group, entry) for group in conf.groups for entry in group.processes]
-    later = [f"[{server.section}]" for server in conf.servers]
-    later += [f"[{each.section}]" for group, each in entries if group.kind == LISTENER]
-    later += [f"[{each.section}]" for _, each in entries if each.section.startswith(f"{FCGI}:")]
-    later += ["[supervisord] strip_ansi"] if supervisord.strip_ansi else []
-    later += [
-        f"[{each.section}] {stream}_{option}"
-        for _, each in entries
-        for stream in ("stdout", "stderr")
-        for option in ("capture_maxbytes", "events_enabled")
-        if getattr(getattr(each, stream), option)
-    ]
-    if later:
-        reading.warn(f"not supported yet, and not started or obeyed: {', '.join(dict.fromkeys(later))}")
+    if supervisord.strip_ansi:
+        reading.warn("not supported yet: [supervisord] strip_ansi")
+    handlers = [group.section for group in conf.groups if group.pool and group.pool.result_handler != RESULT_HANDLER]
+    if handlers:
+        reading.warn(f"not supported, and the default is used: result_handler of {', '.join(handlers)}")
+    factories = [f"[rpcinterface:{one.name}]" for one in conf.rpcinterfaces if one.factory != MAIN_FACTORY]
+    if factories:
+        reading.warn(f"not supported, and left out: {', '.join(factories)}")
     for _, each in entries:
         for stream in (each.stdout, each.stderr):
             path = stream.logfile

@@ -7,9 +7,11 @@ needs none. It starts last, because its clients wait at its sockets, and stops l
 from __future__ import annotations
 
 import json
+from socket import gethostbyname
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config.supervisord.sections import MAIN_FACTORY
+from cohabit.config.supervisord.services import namespec
 from cohabit.plan.model import Logging, Restart, Service, Socket
 from cohabit.program import program
 
@@ -18,15 +20,11 @@ if TYPE_CHECKING:
 
     from cohabit.config.supervisord.sections import Conf, GroupSection, ProcessEntry, ServerSection
 
-NAME = "supervisord"  # of the service; programs may have this name, too, then it gets another
+NAME = "gateway"  # of the service; a program may have this name, too, then it gets another
 CHANNEL = "listeners"
 _STOPS_LAST = -(1 << 31)
 _NONE = "none"
-
-
-def namespec(group: str, process: str) -> str:
-    """The name of a process for supervisorctl, and of its instance: `group:process`, or the one name of both."""
-    return process if group == process else f"{group}:{process}"
+_ALL = "0.0.0.0"  # noqa: S104 - what supervisord means by a port alone
 
 
 def gateway_name(conf: Conf) -> str:
@@ -39,7 +37,7 @@ def gateway_name(conf: Conf) -> str:
 
 
 def gateway_service(conf: Conf, path: str, typed: Mapping[str, Any]) -> Service | None:
-    """The service that runs the gateway; None if the file needs none.
+    """The service that runs the gateway; None if the file needs none. Raises OSError: a host has no address.
 
     path: of the file. typed: the options of supervisord's command line.
     """
@@ -61,11 +59,35 @@ def gateway_service(conf: Conf, path: str, typed: Mapping[str, Any]) -> Service 
     )
 
 
+def connected(service: Service, conf: Conf, group: GroupSection, entry: ProcessEntry) -> Service:
+    """The service of a process with the socket of its fcgi-program, or with the gateway, if it is an event listener.
+
+    Raises OSError: a host has no address.
+    """
+    if group.pool is not None:
+        return service.replace(stdio_to=gateway_name(conf), stdin=False)
+    fcgi = group.sockets.get(entry.section)
+    if fcgi is None:
+        return service
+    backlog = {} if fcgi.backlog is None else {"backlog": fcgi.backlog}
+    if fcgi.path:
+        uid, gid = fcgi.owner or (None, None)
+        socket = Socket("fcgi", "unix", "stream", fcgi.path, mode=fcgi.mode, uid=uid, gid=gid, **backlog)
+    else:
+        socket = Socket("fcgi", "inet", "stream", ip_address(fcgi.host), fcgi.port, **backlog)
+    return service.replace(sockets=(socket,), socket_as_stdin=True, stdin=False)
+
+
 def _socket(server: ServerSection) -> Socket:
     if server.family == "unix":
         uid, gid = (None if one < 0 else one for one in server.chown)
         return Socket(server.section, "unix", "stream", server.file, mode=server.chmod, uid=uid, gid=gid)
-    return Socket(server.section, "inet", "stream", server.host or "0.0.0.0", server.port)  # noqa: S104 - as written
+    return Socket(server.section, "inet", "stream", ip_address(server.host), server.port)
+
+
+def ip_address(host: str) -> str:
+    """The IPv4 address of a host, as supervisord opens only such sockets. Raises OSError."""
+    return gethostbyname(host) if host else _ALL
 
 
 def described(conf: Conf) -> dict[str, Any]:

@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+from cohabit.gateway.mirror import STATES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.api.status import Event
     from cohabit.gateway.configuration import Process
 
-_STATES = ("STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL")
+
+class StateEvents:
+    """Changes of the states of cohabit as those of supervisord, which has other ways between some of them.
+
+    It restarts a program from EXITED, not from BACKOFF; it reaches FATAL from BACKOFF only; and a program that had
+    ended is STARTING again without being STOPPED.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, str] = {}  # the state of supervisord, where it is another one
+
+    def of(self, process: Process, event: Event) -> list[tuple[str, str]]:
+        """The types and payloads for an event of cohabit; none if it is not a change of the state."""
+        if event.event not in STATES or event.event == event.from_state:
+            return []
+        name, state, pid = process.namespec, event.event, event.pid
+        before = self._before.pop(name, event.from_state)
+        if state == "STOPPED" and before in ("EXITED", "FATAL"):
+            self._before[name] = before
+            return []
+        if state == "BACKOFF" and before != "STARTING":
+            self._before[name] = state = "EXITED"
+        tries = event.tries
+        found = []
+        if state == "FATAL" and before == "STARTING":
+            found.append(_state(process, "BACKOFF", before, f" tries:{tries + 1}"))
+            before = "BACKOFF"
+        if state in ("STARTING", "BACKOFF"):
+            extra = f" tries:{tries}"
+        elif state == "EXITED":
+            extra = f" expected:{int(event.expected)} pid:{pid}"
+        else:
+            extra = "" if state == "FATAL" else f" pid:{pid}"
+        found.append(_state(process, state, before, extra))
+        return found
 
 
-def process_state(process: Process, event: Event) -> tuple[str, str] | None:
-    """The type and payload for an event of cohabit; None if it is not a change of the state."""
-    if event.event not in _STATES or event.event == event.from_state:
-        return None
-    payload = f"{_process(process)} from_state:{event.from_state}"
-    if event.event in ("STARTING", "BACKOFF"):
-        payload += f" tries:{event.tries}"
-    elif event.event == "EXITED":
-        payload += f" expected:{int(event.expected)} pid:{event.pid}"
-    elif event.event != "FATAL":
-        payload += f" pid:{event.pid}"
-    return f"PROCESS_STATE_{event.event}", payload
+def _state(process: Process, state: str, before: str, extra: str) -> tuple[str, str]:
+    return f"PROCESS_STATE_{state}", f"{_process(process)} from_state:{before}{extra}"
 
 
 def process_log(process: Process, pid: int, channel: str, data: bytes) -> tuple[str, str]:

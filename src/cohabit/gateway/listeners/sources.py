@@ -26,6 +26,7 @@ class Sources:
         self._dispatcher = dispatcher
         self._processes = {one.namespec: one for one in processes}
         self._pids: dict[str, int] = {}
+        self._states = payloads.StateEvents()
 
     def start(self) -> None:
         """Start the threads that are needed."""
@@ -47,8 +48,7 @@ class Sources:
             return
         if event.pid:
             self._pids[event.service] = event.pid
-        made = payloads.process_state(process, event)
-        if made is not None:
+        for made in self._states.of(process, event):
             self._dispatcher.post(made)
 
     def _tick(self, names: list[str]) -> None:

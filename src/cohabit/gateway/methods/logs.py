@@ -6,6 +6,8 @@ something for output that goes to the container's own.
 
 from __future__ import annotations
 
+import os
+
 from cohabit.gateway import log_files
 from cohabit.gateway.configuration import regular
 from cohabit.gateway.faults import FAILED, INCORRECT_PARAMETERS, NO_FILE, NOT_RUNNING, Fault
@@ -141,8 +143,10 @@ def _read(gateway: Gateway, name: str, offset: int | str, length: int | str, cha
     process = gateway.active.single(name)
     first, size = _number(offset), _number(length)
     path = regular(process.logfile(channel))
-    if path:
+    if path and (os.path.exists(path) or not gateway.state_of(process).started):
         return text_of(log_files.read(path, first, size))
+    if path:
+        return ""  # it is created with the first line
     lines = _kept_lines(gateway, process.namespec, (channel,))
     if not lines:
         raise Fault(NO_FILE, "none")
