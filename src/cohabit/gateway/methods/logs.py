@@ -146,10 +146,10 @@ def _read(gateway: Gateway, name: str, offset: int | str, length: int | str, cha
     if path and (os.path.exists(path) or not gateway.state_of(process).started):
         return text_of(log_files.read(path, first, size))
     if path:
-        return ""  # it is created with the first line
+        return text_of(log_files.part(b"", first, size))  # it is created with the first line
     lines = _kept_lines(gateway, process.namespec, (channel,))
     if not lines:
-        raise Fault(NO_FILE, "none")
+        raise Fault(NO_FILE)
     return text_of(log_files.part(lines, first, size))
 
 
