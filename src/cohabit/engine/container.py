@@ -42,6 +42,6 @@ class Container:
         self.history = [*self.history[1 - _HISTORY_KEPT :], transition.entry]
         self.services.transitions.append(transition)
 
-    def say(self, level: str, text: str) -> None:
-        """Log a line about the container."""
-        self.do(Report(level, "", text))
+    def say(self, level: str, text: str, *, transition: bool = False) -> None:
+        """Log a line about the container. transition: as in Report."""
+        self.do(Report(level, "", text, transition))

@@ -97,11 +97,15 @@ class Sweep(Record):
 
 
 class Report(Record):
-    """Log one line. level: "info", "warning", "error" or "problem"; service: "" for the whole container."""
+    """Log one line. level: "info", "warning", "error" or "problem"; service: "" for the whole container.
+
+    transition: a Transition of this step says the same, for logs that are made from these (main_log.py).
+    """
 
     level: str
     service: str
     text: str
+    transition: bool = False
 
 
 class Prepare(Record):

@@ -138,7 +138,7 @@ class Ending:
             container.do(Exit(0, Reason(reasons.STOPPED_EARLY, detail=by)))
         elif container.phase == UP:
             self.requested = True
-            container.say("info", f"{by}: stopping")
+            container.say("info", f"{by}: stopping", transition=True)
             if grace_seconds is not None:
                 self.total_seconds = grace_seconds
                 for unit in container.services.units.values():

@@ -74,7 +74,7 @@ class Runs:
         unit.starts += 1
         if not startup.begin(services, unit, now):
             services.fact(unit, machine.SPAWNED, now)
-        services.say("info", unit, f"started, pid {pid}")
+        services.say("info", unit, f"started, pid {pid}", transition=True)
         services.mark_dirty(unit)  # service_started holds now for its dependents, also if it is being stopped already
         if unit.command_runs and unit.spec.post_start:
             self._run_hook(unit, POST_START, 0)
@@ -299,7 +299,8 @@ class Runs:
             self._services.say("info", unit, why)
             return machine.STOPPED if unit.going_down else machine.EXITED
         if unit.going_down:
-            self._services.say("info" if started else "error", unit, f"stopped: {why}" if started else why)
+            level, text = ("info", f"stopped: {why}") if started else ("error", why)
+            self._services.say(level, unit, text, transition=True)
             return machine.STOPPED
         what = _policy(unit)
         failed_to_start = unit.spec.startup is not None and not unit.run.started
@@ -307,13 +308,14 @@ class Runs:
         if what.state == machine.BACKOFF:
             delay = format_duration(what.delay_seconds)
             count = "start retry" if failed_to_start else "restart"
-            self._services.say("warning", unit, f"{why}; starting again in {delay} ({count} {what.restarts})")
+            text = f"{why}; starting again in {delay} ({count} {what.restarts})"
+            self._services.say("warning", unit, text, transition=True)
             self._set_deadline(unit, now + what.delay_seconds)
             return what.state
         if what.state == machine.FATAL and (started or failed_to_start) and unit.run.reason is not None:
             unit.run.reason = unit.run.reason.replace(restarts=what.restarts)
         level = "error" if unit.failure or what.state == machine.FATAL else "info"
-        self._services.say(level, unit, text_of(unit.run.reason))
+        self._services.say(level, unit, text_of(unit.run.reason), transition=True)
         return what.state
 
 

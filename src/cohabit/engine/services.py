@@ -268,9 +268,9 @@ class Services:
 
     # --- output and re-execution ------------------------------------------------------------------------
 
-    def say(self, level: str, unit: Unit, text: str) -> None:
-        """Log a line about a service."""
-        self.out.append(Report(level, unit.name, text))
+    def say(self, level: str, unit: Unit, text: str, *, transition: bool = False) -> None:
+        """Log a line about a service. transition: as in Report."""
+        self.out.append(Report(level, unit.name, text, transition))
 
     def restore(self, units: list[Unit], deadlines: dict[str, dict[str, float | None]]) -> None:
         """Take over units from the re-execution state: sets and timers are set up again."""

@@ -35,7 +35,7 @@ def over(services: Services, unit: Unit, now: float) -> None:
         unit.restarts = 0
     if unit.run.startup_ends is not None:
         unit.run.startup_ends = None
-        services.say("info", unit, "counts as started: it has run for longer than its startsecs")
+        services.say("info", unit, "counts as started: it has run for longer than its startsecs", transition=True)
         # While it goes down, a post_start hook may have failed without a consequence: then it does not become ready.
         hooks_done = unit.run.hook_stage != POST_START and not (unit.spec.post_start and unit.going_down)
         if unit.run.main_alive and hooks_done:

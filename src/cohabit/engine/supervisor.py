@@ -212,10 +212,10 @@ class Supervisor:
             self.announced = self.settled = True
             self.container.note("ready", now)
             self.container.do(AllReady())
-            self.container.say(*started.report(self.units.values(), now - self.container.up_at))
+            self.container.say(*started.report(self.units.values(), now - self.container.up_at), transition=True)
         elif not self.settled and started.will_not_be_ready(self.units[name] for name in services.not_ready):
             self.settled = True
-            self.container.say(*started.report(self.units.values(), now - self.container.up_at))
+            self.container.say(*started.report(self.units.values(), now - self.container.up_at), transition=True)
 
     # --- re-execution ----------------------------------------------------------------------------------
 

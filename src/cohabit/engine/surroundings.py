@@ -58,5 +58,5 @@ if TYPE_CHECKING:
         def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None) -> None:
             """Record an event that is not a state."""
 
-        def say(self, level: str, unit: Unit, text: str) -> None:
+        def say(self, level: str, unit: Unit, text: str, *, transition: bool = False) -> None:
             """Log a line."""

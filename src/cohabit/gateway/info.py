@@ -5,18 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from cohabit.gateway.mirror import STATES
-from cohabit.plan.reason import (
-    CANNOT_START,
-    IS_DIRECTORY,
-    KILLED_BY_SIGNAL,
-    KILLED_ON_REQUEST,
-    NOT_EXECUTABLE,
-    NOT_FOUND,
-    NOT_IN_PATH,
-    OUT_OF_MEMORY,
-    STOP_TIMED_OUT,
-    STOPPED_UNASKED,
-)
+from cohabit.plan.supervisord_text import is_by_signal, spawn_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +19,6 @@ RUNNING = frozenset({"STARTING", "RUNNING", "BACKOFF"})
 STOPPED = frozenset({"STOPPED", "EXITED", "FATAL"})
 SIGNALLABLE = frozenset({"STARTING", "RUNNING", "STOPPING"})
 _INTEGER_MAX = 2**31 - 1  # of XML-RPC
-_SIGNALLED = frozenset({KILLED_BY_SIGNAL, KILLED_ON_REQUEST, OUT_OF_MEMORY, STOP_TIMED_OUT, STOPPED_UNASKED})
-TOO_QUICKLY = "Exited too quickly (process log may have details)"
 
 
 def process_info(process: Process, state: State, now: float) -> dict[str, Any]:
@@ -45,8 +32,8 @@ def process_info(process: Process, state: State, now: float) -> dict[str, Any]:
         "now": _capped(now),
         "state": STATES[state.state],
         "statename": state.state,
-        "spawnerr": spawn_error(process, state),
-        "exitstatus": -1 if state.reason is not None and state.reason.kind in _SIGNALLED else state.code,
+        "spawnerr": _spawn_error(process, state),
+        "exitstatus": -1 if is_by_signal(state.reason) else state.code,
         "logfile": stdout,
         "stdout_logfile": stdout,
         "stderr_logfile": stderr,
@@ -56,21 +43,10 @@ def process_info(process: Process, state: State, now: float) -> dict[str, Any]:
     return info
 
 
-def spawn_error(process: Process, state: State) -> str:
-    """Why the last start failed, in supervisord's words; "" if it did not."""
+def _spawn_error(process: Process, state: State) -> str:
     if state.state not in ("BACKOFF", "FATAL") or state.reason is None:
         return ""
-    cause = state.reason.cause
-    command = str(process.info["command"]).partition(" ")[0]
-    if state.reason.kind != CANNOT_START or cause is None:
-        return TOO_QUICKLY
-    if cause.kind in (NOT_IN_PATH, NOT_FOUND):
-        return f"can't find command {command!r}"
-    if cause.kind == IS_DIRECTORY:
-        return f"command at {command!r} is a directory"
-    if cause.kind == NOT_EXECUTABLE:
-        return f"command at {command!r} is not executable"
-    return state.why
+    return spawn_error(state.reason, str(process.info["command"]).partition(" ")[0])
 
 
 def _description(info: dict[str, Any], name: str) -> str:

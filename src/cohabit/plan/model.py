@@ -290,6 +290,9 @@ class Logging(Record):
     output: str = ""
 
 
+# The driver and the format of cohabit's own messages as supervisord's main log.
+MAIN_LOG = "main-log"
+
 # Drivers whose output cohabit does not see: it is not in `logs`, and probes and copies do not get it.
 UNSEEN = frozenset({"inherit"})
 
@@ -396,3 +399,8 @@ class Plan(Record):
     joined: tuple[str, ...] = ()
     watches: bool = False
     stays: bool = False
+
+    @property
+    def main_log(self) -> bool:
+        """Whether cohabit's own messages are the main log of supervisord."""
+        return any(MAIN_LOG in (entry.driver, entry.format) for entry in self.logging)

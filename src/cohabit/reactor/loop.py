@@ -14,12 +14,13 @@ from __future__ import annotations
 import gc
 import time
 
-from cohabit.engine import events
+from cohabit.engine import events, main_log
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import OWN_NAME
 from cohabit.plan.reason import Reason
 from cohabit.reactor import pid1, signal_senders, signals
 from cohabit.reactor.forwarding import Forwarding
+from cohabit.reactor.linux import os
 from cohabit.reactor.parts import Parts
 from cohabit.reactor.performing import Performer
 from cohabit.reactor.poller import Poller
@@ -160,6 +161,13 @@ class Loop:
                 del self.facts[0]
                 self.stepping = False
                 self.parts.control.stepped()
+                self._write_main_log()
+
+    def _write_main_log(self) -> None:
+        """After a step of the engine: what it did, if our messages are the main log of supervisord."""
+        if self.engine.plan is not None and self.engine.plan.main_log:
+            for level, text in main_log.lines(self.engine, os.getpid()):
+                self.parts.context.log(level, "", text)
 
     def emit(self, event: Event) -> None:
         """Queue an event for the engine. The texts of a service may contain a secret: a probe's output, for example."""

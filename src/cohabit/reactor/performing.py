@@ -65,8 +65,9 @@ class Performer:
                 # Without /proc, the sweep waits for every child.
                 parts.output.destinations.writers.stop(end=not parts.children.trees.has_proc)
                 parts.children.signaller.to_all(number)
-            case effects.Report(level, name, text):
-                self._log(level, name, text)
+            case effects.Report(level, name, text, transition):
+                if not (transition and self._engine.plan is not None and self._engine.plan.main_log):
+                    self._log(level, name, text)
             case effects.Prepare(plan):
                 self._prepare(plan)
             case effects.Load(scale, required):

@@ -29,7 +29,7 @@ from cohabit.config.text.source import UnreadableError, read_text
 from cohabit.config.values.file_variables import is_kept
 from cohabit.errors import EXIT_SUPERVISORD
 from cohabit.plan.draft import Diagnostic, Draft, DraftService, SourceLocation
-from cohabit.plan.model import OWN_NAME, TOTAL_GRACE_SECONDS, Logging
+from cohabit.plan.model import MAIN_LOG, OWN_NAME, TOTAL_GRACE_SECONDS, Logging
 from cohabit.program import program
 
 if TYPE_CHECKING:
@@ -208,13 +208,13 @@ def _total_grace(services: Iterable[DraftService]) -> float:
 
 def _main_log(supervisord: SupervisordSection) -> tuple[Logging, ...]:
     """Where cohabit's own messages go: to stdout, since it is in the foreground, and to the main log if it is set."""
-    found = [] if supervisord.silent else [Logging()]
+    found = [] if supervisord.silent else [Logging(MAIN_LOG)]
     path = supervisord.logfile
     if "logfile" in supervisord.given and path not in (*STREAMS, os.devnull):
-        file = file_logging(path, supervisord.logfile_maxbytes, supervisord.logfile_backups)
+        file = file_logging(path, supervisord.logfile_maxbytes, supervisord.logfile_backups).replace(format=MAIN_LOG)
         found.append(syslog_logging("supervisord") if path == SYSLOG else file)
     elif supervisord.silent and path in STREAMS and "logfile" in supervisord.given:
-        found.append(Logging())
+        found.append(Logging(MAIN_LOG))
     return tuple(found) or (Logging("none"),)
 
 

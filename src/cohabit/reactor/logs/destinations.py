@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 
-from cohabit.plan.model import COLOUR, NAME, OWN_NAME, PREFIX_COLOURS, TIME, Logging
+from cohabit.plan.model import COLOUR, MAIN_LOG, NAME, OWN_NAME, PREFIX_COLOURS, TIME, Logging
 from cohabit.reactor.linux import environment
 from cohabit.reactor.logs.destination import Destination
 from cohabit.reactor.logs.file_writers import FileWriters
 from cohabit.reactor.logs.formats import Origin, Prefix, Raw
 from cohabit.reactor.logs.json_format import Json
 from cohabit.reactor.logs.logfmt import Logfmt
+from cohabit.reactor.logs.main_log_format import MainLog
 from cohabit.reactor.logs.syslog import SyslogSink
 from cohabit.reactor.logs.syslog_format import Syslog
 from cohabit.reactor.logs.target import Target
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 _OWN_BUFFER_BYTES_MIN = 262_144  # own messages never wait; beyond their buffer they are dropped
 _FORMATS = {"json": Json, "logfmt": Logfmt}
-_CONTAINER_DRIVERS = frozenset({"prefix", "json", "logfmt", "raw"})  # they write to the container's own output
+_CONTAINER_DRIVERS = frozenset(
+    {"prefix", "json", "logfmt", "raw", MAIN_LOG}
+)  # they write to the container's own output
 _NO_TARGET = frozenset({"none", "inherit"})
 
 
@@ -117,6 +120,8 @@ class Destinations:
             return _FORMATS[kind](origin)
         if kind == "raw":
             return Raw()
+        if kind == MAIN_LOG:
+            return MainLog()
         label = self._label(origin.name, coloured=coloured) if NAME in entry.before else b""
         return Prefix(label, timestamps=TIME in entry.before)
 
