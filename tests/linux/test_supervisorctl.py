@@ -4,7 +4,9 @@ import contextlib
 import http.client
 import io
 import json
+import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -340,3 +342,27 @@ def _by_process(text: str) -> dict[str, list[str]]:
         if name != "processname:listener":
             found.setdefault(name, []).append(f"{header['eventname']} {re.sub(r'pid:[0-9]+', 'pid:N', payload)}")
     return found
+
+
+def test_hup_reads_the_file_again_and_restarts_everything(both: Callable[[str], list[Server]]) -> None:
+    """What was stopped starts again; what has no autostart stays down. USR2 changes nothing."""
+    servers = both(CONF)
+
+    def act(server: Server) -> Any:
+        server.until(cat="RUNNING", web_00="RUNNING", web_01="RUNNING")
+        server.call("supervisor.stopProcess", "cat")
+        server.call("supervisor.startProcess", "later")
+        with open(f"{server.folder}/supervisord.conf", encoding="utf-8") as file:
+            text = file.read()
+        with open(f"{server.folder}/supervisord.conf", "w", encoding="utf-8") as file:
+            file.write(text.replace("[program:false]", "[program:added]\ncommand=cat\nstartsecs=0\n[program:false]"))
+        os.kill(server.run.process_1().pid, signal.SIGUSR2)
+        os.kill(server.run.process_1().pid, signal.SIGHUP)
+        server.until(added="RUNNING", cat="RUNNING", web_00="RUNNING", web_01="RUNNING", later="STOPPED")
+        return server.states()
+
+    real, ours = _same(servers, act)
+    assert ours == real
+    for server in servers:
+        server.run.until_printed("received SIGHUP indicating restart request")
+        server.run.until_printed("received SIGUSR2 indicating log reopen request")

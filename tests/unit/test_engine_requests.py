@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cohabit.engine.effects import Load
+from cohabit.engine.effects import Load, Signal, Spawn
 from cohabit.engine.events import (
     Due,
     Exited,
@@ -14,6 +14,7 @@ from cohabit.engine.events import (
     ReloadRequested,
     Requested,
     ScheduleDue,
+    Spawned,
     StopRequested,
     Swept,
     TreeGone,
@@ -596,3 +597,48 @@ def test_a_scale_request_during_a_read_applies_to_the_next_read() -> None:
     )
     engine.step(ReloadRequested({"api": 3}), 1.3)
     assert Load({"web": 2, "api": 3}, ("api",)) in engine.step(LoadFailed(("too many",), 78), 1.4)
+
+
+def test_a_reload_that_restarts_all() -> None:
+    """Each runs anew from the new file, also one that ended or is unchanged; one without autostart stays down."""
+    engine = Supervisor()
+    web, job, late = (
+        service(name, essential=False, ends_on_success=False, autostart=name != "late")
+        for name in ("web", "job", "late")
+    )
+    engine.step(Loaded(plan(web, job, late).replace(stays=True)), 0.0)
+    for name in ("web", "job"):
+        engine.step(Spawned(name, 7), 0.0)
+    engine.step(Exited("job", 0), 1.0)
+    engine.step(Requested("start", ("late",)), 1.0)
+    engine.step(Spawned("late", 8), 1.0)
+    assert Load() in engine.step(ReloadRequested(restart=True), 2.0)
+    changed = web.replace(command=("other",))
+    found = engine.step(Loaded(plan(changed, job, late).replace(stays=True)), 2.1)
+    assert {Signal("web", 15), Spawn(job), Signal("late", 15)} <= set(found)
+    assert Spawn(changed) in engine.step(Exited("web", 143), 2.2)
+    engine.step(Exited("late", 143), 2.2)
+    assert {name: unit.state for name, unit in engine.units.items()} == {
+        "web": "STARTING", "job": "STARTING", "late": "STOPPED",
+    }  # fmt: skip
+    engine.step(ReloadRequested(), 3.0)
+    found = engine.step(Loaded(plan(changed, job, late).replace(stays=True)), 3.1)
+    assert not any(isinstance(effect, (Spawn, Signal)) for effect in found)
+
+
+def test_a_restart_of_all_that_is_requested_during_a_read() -> None:
+    """It follows the next read; a file with errors changes nothing, and the request is done."""
+    engine = Supervisor()
+    web = service("web")
+    engine.step(Loaded(plan(web)), 0.0)
+    engine.step(Spawned("web", 7), 0.0)
+    engine.step(ReloadRequested(), 1.0)
+    engine.step(ReloadRequested(restart=True), 1.1)
+    assert Signal("web", 15) not in engine.step(Loaded(plan(web)), 1.2)
+    assert Signal("web", 15) in engine.step(Loaded(plan(web)), 1.3)
+    engine.step(Exited("web", 143), 1.4)
+    engine.step(Spawned("web", 8), 1.4)
+    engine.step(ReloadRequested(restart=True), 2.0)
+    engine.step(LoadFailed(("x",), 78), 2.1)
+    engine.step(ReloadRequested(), 3.0)
+    assert Signal("web", 15) not in engine.step(Loaded(plan(web)), 3.1)

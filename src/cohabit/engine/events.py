@@ -131,10 +131,11 @@ class ReloadRequested(Record):
     """A request to read the configuration file again and apply the changes (SIGHUP, `reload`, `scale`).
 
     scale: the number of replicas by service, which replaces the one in the file from now on; None starts a service that
-    does not take part yet, with the number in the file.
+    does not take part yet, with the number in the file. restart: then all services start anew (supervisord's HUP).
     """
 
     scale: Mapping[str, int | None] = {}
+    restart: bool = False
 
 
 class Requested(Record):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cohabit.plan.diff import Difference
     from cohabit.plan.model import Plan
 
-_KEPT = ("again", "code", "count", "in_progress", "messages", "scale", "scale_read", "scale_requested")
+_KEPT = ("again", "code", "count", "in_progress", "messages", "restart", "scale", "scale_read", "scale_requested")
 
 
 class Reading:
@@ -31,6 +31,7 @@ class Reading:
     in_progress: it is being read. again: it must be read once more.
     scale: replicas by service, as in the last Load; scale_read: as in the current Plan; scale_requested: requested
     since then, for the next Load.
+    restart: all services are to start anew once it has been read.
     count: how many times the file was read. messages, code: of the last read: what changed, or why nothing; 0 or its
     exit code.
     """
@@ -40,6 +41,7 @@ class Reading:
     def __init__(self, container: Container) -> None:
         self._container = container
         self.in_progress, self.again = True, False
+        self.restart = False
         self.scale: dict[str, int | None] = {}
         self.scale_read: dict[str, int | None] = {}
         self.scale_requested: dict[str, int | None] = {}
@@ -70,7 +72,16 @@ class Reading:
             if difference:
                 container.do(Prepare(plan))
                 container.services.membership.change(plan, difference, now)
+            self._restart_all()
             self._repeat()
+
+    def _restart_all(self) -> None:
+        """Replace the runs of all services, if that was requested. Those without autostart stay down."""
+        services = self._container.services
+        restart, self.restart = self.restart and not self.again, self.restart and self.again
+        for unit in services.units.values() if restart else ():
+            if not unit.gone:
+                services.replace_run(unit, up=unit.newest_spec.autostart and unit.newest_spec.schedule is None)
 
     def _report_difference(self, difference: Difference) -> None:
         container = self._container
@@ -92,7 +103,7 @@ class Reading:
     def failed(self, lines: tuple[str, ...], code: int, now: float) -> None:
         """The file could not be read, for the reasons in `lines`. At the start, `code` is the exit code."""
         container = self._container
-        self.in_progress, self.scale = False, self.scale_read
+        self.in_progress, self.scale, self.restart = False, self.scale_read, self.restart and self.again
         self._ended(lines, code)
         if container.phase not in (LOADING, UP):
             return
@@ -109,13 +120,14 @@ class Reading:
             container.say("error", "cannot reload: see the messages above (nothing was changed)")
             self._repeat()
 
-    def request(self, scale: Mapping[str, int | None]) -> None:
-        """Read the file again, with these numbers of replicas."""
+    def request(self, scale: Mapping[str, int | None], *, restart: bool = False) -> None:
+        """Read the file again, with these numbers of replicas. restart: as in ReloadRequested."""
         container = self._container
         if container.phase in (STOPPING, SWEEPING, DONE):
             container.say("warning", "cannot reload: everything is being stopped")
             return
         self.scale_requested = {**self.scale_requested, **scale}
+        self.restart = self.restart or restart
         if self.in_progress:
             self.again = container.phase == UP
         else:

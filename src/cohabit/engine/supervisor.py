@@ -174,8 +174,8 @@ class Supervisor:
                 self.ending.finish()
             case Broken(text):
                 self.ending.broken(text, now)
-            case ReloadRequested(scale):
-                self.reading.request(scale)
+            case ReloadRequested(scale, restart):
+                self.reading.request(scale, restart=restart)
             case Requested() if self.phase == UP:
                 request(self.services, event, now)
             case Loaded(plan):

@@ -128,6 +128,8 @@ class Loop:
         requests = numbers & signals.STOP_SIGNALS
         if requests:  # signals that arrive together are one request
             self.facts.insert(0, events.StopRequested(min(requests), self._by(min(requests))))
+        if self.engine.plan is not None and self.engine.plan.main_log:
+            numbers = self._signalled_as_supervisord(numbers)
         if signals.HUP in numbers and not self.forwarding.takes_hup:
             self.facts.append(events.ReloadRequested())
             numbers = numbers - {signals.HUP}
@@ -137,6 +139,15 @@ class Loop:
             self.parts.successor.check()
         if signals.CHLD in numbers:
             self.parts.children.reap()
+
+    def _signalled_as_supervisord(self, numbers: set[int]) -> set[int]:
+        """What supervisord does with HUP and USR2; returns the others. A moved log file is opened anew in any case."""
+        if signals.HUP in numbers:
+            self.say("warning", "", "received SIGHUP indicating restart request")
+            self.facts.append(events.ReloadRequested(restart=True))
+        if signals.USR2 in numbers:
+            self.say("info", "", "received SIGUSR2 indicating log reopen request")
+        return numbers - {signals.HUP, signals.USR2}
 
     def _by(self, number: int) -> str:
         """The signal and its sender; "" if that is not known: the signal alone says it then."""

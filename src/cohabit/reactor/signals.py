@@ -36,7 +36,7 @@ TERM, INT, QUIT, HUP, CHLD, CONT, KILL, STOP = (
     )
 )
 TSTP, TTIN, TTOU = int(signal.SIGTSTP), int(signal.SIGTTIN), int(signal.SIGTTOU)
-WINCH = int(signal.SIGWINCH)
+WINCH, USR2 = int(signal.SIGWINCH), int(signal.SIGUSR2)
 JOB_CONTROL = frozenset({TSTP, TTIN, TTOU})  # they stop a process
 
 # Stop requests: from Docker, a terminal, a power failure, and from podman and systemd-nspawn.
