@@ -50,6 +50,7 @@ stdout_logfile={folder}/%(program_name)s.log
 redirect_stderr=true
 [program:false]
 command=/bin/false
+startsecs=60
 startretries=0
 autostart=false
 stdout_logfile=NONE
