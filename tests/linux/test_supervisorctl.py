@@ -368,3 +368,38 @@ def test_hup_reads_the_file_again_and_restarts_everything(both: Callable[[str], 
     for server in servers:
         server.run.until_printed("received SIGHUP indicating restart request")
         server.run.until_printed("received SIGUSR2 indicating log reopen request")
+
+
+FASTCGI = """
+[fcgi-program:php]
+command={program} %(process_num)d
+socket=unix://{{folder}}/php.sock
+socket_mode=0600
+process_name=%(program_name)s_%(process_num)d
+numprocs=2
+startsecs=0
+stdout_logfile=NONE
+stderr_logfile=NONE
+"""
+
+
+def test_a_fastcgi_program_gets_its_socket(both: Callable[[str], list[Server]]) -> None:
+    """At its standard input, shared by all of its processes; clients that come during a restart wait."""
+    servers = both(CONF + FASTCGI.format(program=" ".join(program("fastcgi.py"))))
+
+    def act(server: Server) -> list[Any]:
+        server.until(php_0="RUNNING", php_1="RUNNING")
+        mode = os.stat(f"{server.folder}/php.sock").st_mode
+        server.call("supervisor.stopProcess", "php:php_0")
+        return [oct(mode), _answer(f"{server.folder}/php.sock"), server.states()]
+
+    real, ours = _same(servers, act)
+    assert ours == real
+    assert ours[1] == "1"
+
+
+def _answer(path: str) -> str:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(path)
+        return client.recv(100).decode()
