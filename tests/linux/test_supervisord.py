@@ -1,6 +1,7 @@
 """The programs of a supervisord.conf on the real kernel: their processes, output, signals, users and reloads."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -38,12 +39,10 @@ def test_programs_run_and_write_to_the_container(supervisord: Supervisord, proce
     run.until_printed("g a x y\n")
     run.until_printed("0 of 2\n")
     run.until_printed("1 of 2\n")
-    run.until_printed(": started, pid", 3)
+    run.until_printed("spawned: ", 3)
     run.until(lambda: len(run.below("cat")) == 2, "cat, whose standard input stays open")
-    pids = {
-        line.split()[-4].rstrip(":"): int(line.split()[-1]) for line in run.text.splitlines() if ": started" in line
-    }
-    assert sorted(pids, key=lambda name: pids[name]) == ["b:b_0", "b:b_1", "g:a"]
+    pids = {match[1]: int(match[2]) for match in re.finditer(r"spawned: '(\w+)' with pid (\d+)", run.text)}
+    assert sorted(pids, key=lambda name: pids[name]) == ["b_0", "b_1", "a"]
     assert run.stop() == 0
 
 
@@ -53,7 +52,7 @@ def test_files_of_programs_and_the_pid_file(supervisord: Supervisord, tmp_path: 
         "command=sh -c 'cat typed.pid; exec sleep 1000'\n",
         "-j", "typed.pid",
     )  # fmt: skip
-    run.until_printed("a: started, pid")
+    run.until_printed("spawned: 'a' with pid")
     assert (tmp_path / "typed.pid").read_text() == "1\n"
     assert not (tmp_path / "s.pid").exists()
     assert run.until_written(str(tmp_path / "out.log")) == ["1"]

@@ -339,7 +339,8 @@ class PreparesOldPlan(Supervisor):
 class ReadsFileTwice(Reading):
     """Begins to read at every request, also during a reading."""
 
-    def request(self, scale: Mapping[str, int | None]) -> None:
+    def request(self, scale: Mapping[str, int | None], *, restart: bool = False) -> None:
+        del restart
         self._container.do(Load(scale))
 
 

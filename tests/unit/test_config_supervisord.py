@@ -15,7 +15,7 @@ from cohabit.config.supervisord import reading
 from cohabit.config.supervisord.pid_file import write_pid_file
 from cohabit.config.text.source import LIMIT_BYTES
 from cohabit.plan.build import build
-from cohabit.plan.model import CONTROL_GROUP, MIXED, Logging, Startup
+from cohabit.plan.model import CONTROL_GROUP, MAIN_LOG, MIXED, Logging, Socket, Startup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -248,15 +248,18 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "will only allow you to open 2000 file descriptors" in found[0]
 
 
+OWN = Logging(MAIN_LOG)
+
+
 def test_the_main_log() -> None:
-    to_file = Logging("file", path="/tmp/s.log", bytes_max=1 << 20, files_max=3)
+    to_file = Logging("file", path="/tmp/s.log", bytes_max=1 << 20, files_max=3, format=MAIN_LOG)
     written = "[supervisord]\nlogfile=/tmp/s.log\nlogfile_maxbytes=1MB\nlogfile_backups=2\n"
-    assert plan_of("[supervisord]\n").logging == (Logging(),)
-    assert plan_of(written).logging == (Logging(), to_file)
+    assert plan_of("[supervisord]\n").logging == (OWN,)
+    assert plan_of(written).logging == (OWN, to_file)
     assert plan_of(f"{written}silent=true\n").logging == (to_file,)
     assert plan_of("[supervisord]\nlogfile=/dev/null\nsilent=true\n").logging == (Logging("none"),)
-    assert plan_of("[supervisord]\nlogfile=/dev/stdout\n").logging == (Logging(),)
-    assert plan_of("[supervisord]\nlogfile=/dev/stdout\nsilent=true\n").logging == (Logging(),)
+    assert plan_of("[supervisord]\nlogfile=/dev/stdout\n").logging == (OWN,)
+    assert plan_of("[supervisord]\nlogfile=/dev/stdout\nsilent=true\n").logging == (OWN,)
     assert plan_of("[supervisord]\nlogfile=syslog\n").logging[1].driver == "syslog"
 
 
@@ -282,15 +285,43 @@ def test_one_notice_lists_what_is_unknown() -> None:
     )
 
 
-def test_what_is_not_supported_yet_is_named_and_not_started() -> None:
+def test_servers_and_listeners_need_the_gateway() -> None:
+    """It starts last and stops last; a listener is connected to it, and a FastCGI program gets its socket."""
     text = (
-        "[inet_http_server]\nport=9001\n[supervisord]\n[eventlistener:e]\ncommand=x\nevents=TICK_5\n"
-        "[fcgi-program:f]\ncommand=x\nsocket=tcp://127.0.0.1:9000\n[program:x]\ncommand=x\nstdout_logfile=NONE\n"
-        "stderr_logfile=NONE\nstdout_events_enabled=true\n"
+        "[inet_http_server]\nport=9001\n[unix_http_server]\nfile=/run/s.sock\nchmod=0770\nchown=0:7\n[supervisord]\n"
+        "[eventlistener:e]\ncommand=x\nevents=TICK_5\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
+        "[fcgi-program:f]\ncommand=x\nsocket=tcp://127.0.0.1:9000\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
     )
-    expected = "[inet_http_server], [eventlistener:e], [fcgi-program:f], [program:x] stdout_events_enabled"
-    assert f"not supported yet, and not started or obeyed: {expected}" in warnings(text)
+    assert warnings(text) == ""
+    services = {name: item.service for name, item in read(text).services.items()}
+    assert list(services) == ["e", "f", "gateway"]
+    gateway = services["gateway"]
+    assert gateway.priority < min(services[name].priority for name in "ef")
+    assert gateway.sockets == (
+        Socket("inet_http_server", "inet", "stream", "0.0.0.0", 9001),  # noqa: S104 - as written
+        Socket("unix_http_server", "unix", "stream", "/run/s.sock", mode=0o770, uid=0, gid=7),
+        Socket("listeners", "pair", "seqpacket", "gateway"),
+    )
+    assert (services["e"].stdio_to, services["f"].socket_as_stdin) == ("gateway", True)
+    assert services["f"].sockets == (Socket("fcgi", "inet", "stream", "127.0.0.1", 9000),)
+
+
+def test_a_file_without_servers_has_no_gateway() -> None:
+    text = "[supervisord]\n[program:x]\ncommand=x\n"
     assert list(read(text).services) == ["x"]
+    named = text.replace("program:x", "program:gateway") + "[inet_http_server]\nport=127.0.0.1:9001\n"
+    assert list(read(named).services) == ["gateway", "gateway-"]
+
+
+def test_what_is_not_supported_is_named() -> None:
+    text = (
+        "[supervisord]\nstrip_ansi=true\n[rpcinterface:x]\nsupervisor.rpcinterface_factory=a:b\n"
+        "[eventlistener:e]\ncommand=x\nevents=TICK_5\nresult_handler=a:b\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
+    )
+    found = warnings(text)
+    assert "not supported yet: [supervisord] strip_ansi" in found
+    assert "not supported, and the default is used: result_handler of eventlistener:e" in found
+    assert "not supported, and left out: [rpcinterface:x]" in found
 
 
 def test_a_command_that_cannot_be_parsed_is_a_failed_start_only() -> None:
