@@ -172,6 +172,7 @@ class Model(RequestedState):
         reason = Reason(kind, code, hook_stage=stage, hook_index=int(number), cause=cause)
         if stage == "post_stop":
             state.post_stop_done += 1
+            state.post_stop_over = state.post_stop_done >= len(state.service.post_stop)
             state.orphans = orphans
             if not state.has_post_stop and not orphans:
                 self._run_ended(state, now)

@@ -170,6 +170,7 @@ class ServiceState:
         self.stop_requested_at: float | None = None  # of this run
         self.in_post_stop = False  # its last process has ended, and its post_stop hooks are to run or run
         self.post_stop_done = 0  # hooks that ended
+        self.post_stop_over = False  # the last one has ended; a reload may add others, which do not run
         self.exit_code: int | None = None  # of its main process
         self.skips_pre_stop = False  # a post_start hook ran when the stop began
         self.signalled = False
@@ -219,7 +220,9 @@ class ServiceState:
     @property
     def has_post_stop(self) -> bool:
         """Whether another post_stop hook is to run."""
-        return self.in_post_stop and self.killed_at is None and self.post_stop_done < len(self.service.post_stop)
+        if self.post_stop_over or self.killed_at is not None:
+            return False
+        return self.in_post_stop and self.post_stop_done < len(self.service.post_stop)
 
     @property
     def running(self) -> bool:

@@ -555,5 +555,7 @@ def test_a_command_in_the_foreground(capfdbinary: pytest.CaptureFixture[bytes]) 
     request = {"files": ["supervisord.conf"], "command": ["sh"], "terminal": False}
     assert load.main("plan", request) == 0
     services = marshal.loads(capfdbinary.readouterr().out)["plan"]["services"]  # noqa: S302 - our own
-    found = {name: (one["service"], one["console"], one["essential"]) for name, one in services.items()}
+    found = {
+        name: (one["service"], one.get("console", False), one.get("essential", True)) for name, one in services.items()
+    }
     assert found == {"x": ("x", False, False), "sh": ("sh", True, True)}

@@ -6,6 +6,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from xmlrpc import client
 
@@ -19,11 +20,11 @@ from cohabit.gateway.mirror import Mirror, State
 
 
 class StandInGateway(Gateway):
-    """Without a connection to a cohabit."""
+    """Without a connection to a cohabit, which is asked for the command of a service only."""
 
     def client(self) -> Any:
-        """Nothing in a test without a cohabit may need one."""
-        raise AssertionError
+        """The stand-in of a client."""
+        return SimpleNamespace(service=lambda _: {"command": ["cat"], "environment": {}})
 
 
 def running() -> Mirror:
@@ -283,6 +284,8 @@ def test_the_end_of_a_log(tmp_path: Any) -> None:
             talk.call("supervisor.readProcessStdoutLog", "web", offset, length)
         assert raised.value.faultCode == 3
     log.unlink()
+    assert talk.call("supervisor.readProcessStdoutLog", "web", 0, 0) == ""
+    talk.site.gateway.mirror.states.clear()  # it was never started
     with pytest.raises(client.Fault) as raised:
         talk.call("supervisor.readProcessStdoutLog", "web", 0, 0)
     assert raised.value.faultCode == 20
