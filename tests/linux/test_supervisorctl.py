@@ -113,7 +113,7 @@ class Server:
             return fault.faultCode, fault.faultString
 
     def states(self) -> dict[str, str]:
-        """The states of all processes; {} while nobody answers, or everything is being restarted."""
+        """The states of all processes; {} while there is no answer, or everything is being restarted."""
         try:
             infos = self.rpc.supervisor.getAllProcessInfo()
         except (OSError, http.client.HTTPException, Fault):

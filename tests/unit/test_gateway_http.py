@@ -216,7 +216,7 @@ DIGEST = "{SHA}" + hashlib.sha1(CLEAR.encode(), usedforsecurity=False).hexdigest
     ],
 )  # fmt: skip
 def test_credentials(password: str, given: str, status: int) -> None:
-    """User and password, clear or as a digest; the digest itself is no password."""
+    """User and password, clear or as a digest; the digest itself does not admit."""
     talk = Talk(Server("unix", "scott", password))
     encoded = base64.b64encode(given.encode()).decode()
     assert talk.get("/ok.html", Authorization=f"Basic {encoded}")[0] == status

@@ -290,7 +290,7 @@ def _kill(context: RequestContext) -> Outcome:
     _must_be_up(context)
     number = _signal(context, "KILL")
     names = tuple(unit.name for unit in units)
-    if number == SIGKILL and context.option("whom", ("all", "main")) == "all":
+    if number == SIGKILL and context.option("only", ("all", "main")) == "all":
         if not context.resumed:
             names = tuple(unit.name for unit in units if _may_run(unit))
         if not names:

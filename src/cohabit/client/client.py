@@ -127,8 +127,8 @@ class Client(Session):
 
         main_only: so is KILL, and what follows is as if the process had ended by itself.
         """
-        whom = ["whom=main"] if main_only else []
-        return self.checked("kill", [*services, signal_option(self, signal), *whom], timeout=None).text
+        only = ["only=main"] if main_only else []
+        return self.checked("kill", [*services, signal_option(self, signal), *only], timeout=None).text
 
     def wait(self, *services: str, timeout: float | None = None) -> str:
         """Wait until services are ready; without names, all that are to run. Raises RefusedError if one has failed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cohabit.engine import machine
 from cohabit.engine.container import UP
 from cohabit.engine.transition import SPAWNED
-from cohabit.plan.reason import CANNOT_START, STOP_REQUESTED
+from cohabit.plan.reason import CANNOT_START
 from cohabit.plan.supervisord_text import how_it_ended, is_by_signal, spawn_error
 
 TYPE_CHECKING = False
@@ -30,9 +30,6 @@ def lines(engine: Supervisor, pid: int) -> Iterator[Line]:
         elif transition.event == "up":
             yield INFO, f"supervisord started with pid {pid}"
         elif transition.event == "stopping":
-            reason = transition.reason
-            if reason is not None and reason.kind == STOP_REQUESTED and reason.detail.startswith("SIG"):
-                yield WARNING, f"received {reason.detail.partition(' ')[0]} indicating exit request"
             alive = [process_name(one.name) for one in engine.units.values() if one.spec.startup and not one.at_rest]
             if alive:
                 yield INFO, f"waiting for {', '.join(alive)} to die"

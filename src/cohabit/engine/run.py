@@ -58,15 +58,15 @@ class Run:
     status: STATUS= of sd_notify(3).
     in_background: its move into the background is already logged.
     reason: why it ended, or is being ended; or why it cannot start.
-    exit_code: that of its main process; None if it has not ended or was not started.
-    ended_by: SIGNAL or OUT_OF_MEMORY; "" for an exit, and before its end.
+    ended: how its main process has ended (SIGNAL, OUT_OF_MEMORY, or "" for an exit) and its exit code; None before that,
+    and if it was not started.
     startup_ends: when it counts as started (`startup` of its service); None if it does, or if it was not executed.
     on_failure: what its failed probe causes, `restart` or `exit`; "" as long as it causes nothing.
     stop: None as long as it is not being stopped.
     """
 
     __slots__ = (
-        "ended_by", "exit_code", "hook_index", "hook_stage", "in_background", "on_failure", "orphans", "pid", "process",
+        "ended", "hook_index", "hook_stage", "in_background", "on_failure", "orphans", "pid", "process",
         "ran_seconds", "ready", "reason", "started_at", "startup_ends", "status", "stop",
     )  # fmt: skip
 
@@ -82,8 +82,7 @@ class Run:
         self.status = ""
         self.in_background = False
         self.reason: Reason | None = None
-        self.exit_code: int | None = None
-        self.ended_by = ""
+        self.ended: tuple[str, int] | None = None
         self.startup_ends: float | None = None
         self.on_failure = ""
         self.stop: Stop | None = None
@@ -97,6 +96,16 @@ class Run:
     def started(self) -> bool:
         """Whether it counts as started: its command was executed and, with `startup`, has run for that time."""
         return self.pid != 0 and self.startup_ends is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """That of its main process; None if it has not ended or was not started."""
+        return None if self.ended is None else self.ended[1]
+
+    @property
+    def ended_by(self) -> str:
+        """SIGNAL or OUT_OF_MEMORY; "" for an exit, and before its end."""
+        return "" if self.ended is None else self.ended[0]
 
     @property
     def out_of_memory(self) -> bool:

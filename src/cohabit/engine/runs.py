@@ -272,8 +272,8 @@ class Runs:
         run.process, run.orphans = GONE, orphans
         if counts_as_started:
             services.fact(unit, machine.DUE, now)
-        run.ended_by = OUT_OF_MEMORY if event.out_of_memory else SIGNAL if event.by_signal else ""
-        unit.code, run.exit_code = run.forced_exit_code or code, code
+        run.ended = (OUT_OF_MEMORY if event.out_of_memory else SIGNAL if event.by_signal else "", code)
+        unit.code = run.forced_exit_code or code
         run.ran_seconds = max(0.0, now - run.started_at)
         if run.reason is None:
             run.reason = end_of_run(code, run.ran_seconds, out_of_memory=event.out_of_memory)

@@ -1,7 +1,7 @@
 """XML-RPC requests to values, and values to answers (xmlrpc.com/spec.md), with the standard library.
 
 A document with a DOCTYPE is refused: without it there are no entities, whose expansion could fill the memory or read
-files (docs/adr/0026).
+files (docs/adr/0031).
 """
 
 from __future__ import annotations

@@ -233,13 +233,6 @@ class Launcher:
         opened.append(open_input(service.user.uid if service.user else None))
         return opened[-1]
 
-    def _passed(self, service: Service, opened: list[int]) -> tuple[int, int]:
-        """Return stdin and stdout of a service whose other ends are passed on to another one. Raises OSError."""
-        theirs, ours = socket.socketpair()
-        opened += (theirs.detach(), ours.detach())
-        self._sockets.pass_on(service.stdio_to, service.name.encode(), opened[-1])
-        return (opened[-2],) * 2
-
     def _outputs(
         self, service: Service, user: Credentials | None, opened: list[int]
     ) -> tuple[tuple[int, ...], list[Stream]]:
@@ -266,7 +259,7 @@ class Launcher:
             streams += opened_streams
             stdio = (self._input(service, opened), *outputs)
             if service.stdio_to:
-                stdio = (*self._passed(service, opened), outputs[1])
+                stdio = (*_passed(self._sockets, service, opened), outputs[1])
         start = self.describe(service, service.command, stdio)
         start.first = () if service.pre_start else start_conditions.steps(service, self._environment)
         if service.tty and not foreground:
@@ -318,6 +311,14 @@ def _why(error: OSError) -> Reason:
     if error.errno == errno.EROFS:
         return Reason(reasons.SYSTEM_ERROR, EXIT_SYSTEM, detail=error.strerror or str(error))
     return start_failure.fork_failure(error)
+
+
+def _passed(sockets: Sockets, service: Service, opened: list[int]) -> tuple[int, int]:
+    """Return stdin and stdout of a service whose other end is passed on to another one. Raises OSError."""
+    theirs, ours = socket.socketpair()
+    opened += (theirs.detach(), ours.detach())
+    sockets.pass_on(service.stdio_to, service.name.encode(), opened[-1])
+    return (opened[-2],) * 2
 
 
 def _users(service: Service) -> set[int]:

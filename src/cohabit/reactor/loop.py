@@ -141,7 +141,12 @@ class Loop:
             self.parts.children.reap()
 
     def _signalled_as_supervisord(self, numbers: set[int]) -> set[int]:
-        """What supervisord does with HUP and USR2; returns the others. A moved log file is opened anew in any case."""
+        """Say which signals came, and do what supervisord does with HUP; returns the others, which are as ever.
+
+        USR2 is only logged: a log file that was moved is opened anew in any case.
+        """
+        for number in sorted(numbers & signals.STOP_SIGNALS):
+            self.say("warning", "", f"received {signal_name(number)} indicating exit request")
         if signals.HUP in numbers:
             self.say("warning", "", "received SIGHUP indicating restart request")
             self.facts.append(events.ReloadRequested(restart=True))
