@@ -58,8 +58,8 @@ class Run:
     status: STATUS= of sd_notify(3).
     in_background: its move into the background is already logged.
     reason: why it ended, or is being ended; or why it cannot start.
-    ended: how its main process has ended (SIGNAL, OUT_OF_MEMORY, or "" for an exit) and its exit code; None before that,
-    and if it was not started.
+    ended: how its main process has ended (SIGNAL, OUT_OF_MEMORY, or "" for an exit) and its exit code; None before
+    that, and if it was not started.
     startup_ends: when it counts as started (`startup` of its service); None if it does, or if it was not executed.
     on_failure: what its failed probe causes, `restart` or `exit`; "" as long as it causes nothing.
     stop: None as long as it is not being stopped.
