@@ -307,6 +307,7 @@ ACTIONS = st.lists(
 
 
 @example(actions=[("write", 1), ("truncate", 1), ("write", 1), ("die", 1)], size=4096)
+@example(actions=[*[("write", 1)] * 10, ("rotate", 1), ("former", 8)], size=4096)
 @given(actions=ACTIONS, size=st.sampled_from([4096, 65_536]))
 def test_each_line_is_read_once(tmp_path_factory: pytest.TempPathFactory, actions: list[Any], size: int) -> None:
     """Whatever happens: rotations, truncations of what was read, full pipes, and followers that are killed."""

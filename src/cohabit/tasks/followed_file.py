@@ -322,6 +322,7 @@ class FollowedFile:
             self.closed = True
             return 0
         self._written += count
+        self.blocked = self.blocked or count < len(data)  # no other file has its turn inside this line
         self._line_open = data[count - 1 : count] != b"\n"
         return count
 
