@@ -75,6 +75,13 @@ MEASURES = {
     "ps1000": Measure("Growth of process 1 during these, after 200 others (RSS)", "KiB", 0),
     "followers": Measure("A service that writes in bursts, 50 `logs -f`, half without a reader", "lines/s", 0),
     "followers-flood": Measure("The same without pauses", "MB/s", 1),
+    "conf-start": Measure("A supervisord.conf with 50 programs: exec of the tool to the 50th exec", "ms"),
+    "conf-pss": Measure("The same: memory of the tool's own processes, the gateway included (PSS)", "MiB"),
+    "conf-idle": Measure("The same: context switches of these processes in 20 s without activity", "switches", 0),
+    "conf-restart": Measure("The same: SIGKILL of a program to the exec of its next run", "ms"),
+    "conf-stop": Measure("The same: SIGTERM to the end of the tool", "ms"),
+    "conf-rpc": Measure("The same: XML-RPC getAllProcessInfo, on one connection", "ms", 2),
+    "conf-ctl": Measure("The same: `supervisorctl status`, exec to exit", "ms"),
     "followers-memory": Measure("Largest growth of process 1 during that flood", "MiB"),
 }
 TARGETS = (
@@ -111,6 +118,13 @@ TARGETS = (
     Target("ps1000", 0),
     Target("followers", 0.95, ("no followers",), at_least=True),
     Target("followers-memory", 16),
+    Target("conf-start", 1 / 10, ("supervisord",)),
+    Target("conf-restart", 1 / 10, ("supervisord",)),
+    Target("conf-stop", 1 / 10, ("supervisord",)),
+    Target("conf-pss", 1, ("supervisord",)),
+    Target("conf-idle", 0),
+    Target("conf-rpc", 1, ("supervisord",)),
+    Target("conf-ctl", 1, ("supervisord",)),
 )
 
 

@@ -22,6 +22,7 @@ import logs
 import low_rate
 import scale
 import services
+import supervisord
 from install import CACHE, PYTHON, InstallError, install_cohabit, install_peer, version
 from processes import become_subreaper, sweep
 from report import MEASURES, Figures, summary, table
@@ -52,6 +53,9 @@ NAMES = (
     "file",
     "lines50",
     "latency",
+    "conf",
+    "conf-rpc",
+    "conf-ctl",
 )
 INITS = ("tini", "dumb-init")
 ROUNDS = 5
@@ -165,6 +169,8 @@ def main() -> None:
         scale.measure(scope)
         progress("requests to a running cohabit")
         control.measure(scope)
+        progress("one supervisord.conf with supervisord and with cohabit")
+        supervisord.measure(scope)
         if scope.wants("orphans"):
             progress("bursts of orphans")
             inits.orphans(scope)
