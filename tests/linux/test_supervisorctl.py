@@ -329,6 +329,26 @@ def test_listeners_get_the_same_events(both: Callable[[str], list[Server]]) -> N
     assert ours == real
 
 
+SHELL = """
+[eventlistener:listener]
+command=bash -c 'printf "READY\\n"; while read -r line; do echo "$line" >> {folder}/lines; done < /dev/stdin'
+events=REMOTE_COMMUNICATION
+"""
+
+
+def test_a_listener_may_open_its_standard_input_again(both: Callable[[str], list[Server]]) -> None:
+    """As the listeners in shell do that many images carry, which end supervisord when a program fails."""
+    servers = both(CONF + SHELL)
+
+    def act(server: Server) -> str:
+        server.until(listener="RUNNING")
+        server.call("supervisor.sendRemoteCommEvent", "a", "b")
+        server.run.until_written(f"{server.folder}/lines", 1)
+        return _read(f"{server.folder}/lines").split(" ")[-2]
+
+    assert [act(server) for server in servers] == ["eventname:REMOTE_COMMUNICATION"] * 2
+
+
 def _read(path: str) -> str:
     with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
         return file.read()

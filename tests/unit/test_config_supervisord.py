@@ -288,7 +288,7 @@ def test_one_notice_lists_what_is_unknown() -> None:
 def test_servers_and_listeners_need_the_gateway() -> None:
     """It starts last and stops last; a listener is connected to it, and a FastCGI program gets its socket."""
     text = (
-        "[inet_http_server]\nport=9001\n[unix_http_server]\nfile=/run/s.sock\nchmod=0770\nchown=0:7\n[supervisord]\n"
+        "[inet_http_server:a]\nport=9001\n[unix_http_server]\nfile=/run/s.sock\nchmod=0770\nchown=0:7\n[supervisord]\n"
         "[eventlistener:e]\ncommand=x\nevents=TICK_5\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
         "[fcgi-program:f]\ncommand=x\nsocket=tcp://127.0.0.1:9000\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
     )
@@ -298,8 +298,8 @@ def test_servers_and_listeners_need_the_gateway() -> None:
     gateway = services["gateway"]
     assert gateway.priority < min(services[name].priority for name in "ef")
     assert gateway.sockets == (
-        Socket("inet_http_server", "inet", "stream", "0.0.0.0", 9001),  # noqa: S104 - as written
-        Socket("unix_http_server", "unix", "stream", "/run/s.sock", mode=0o770, uid=0, gid=7),
+        Socket("server0", "inet", "stream", "0.0.0.0", 9001),  # noqa: S104 - as written
+        Socket("server1", "unix", "stream", "/run/s.sock", mode=0o770, uid=0, gid=7),
         Socket("listeners", "pair", "seqpacket", "gateway"),
     )
     assert (services["e"].stdio_to, services["f"].socket_as_stdin) == ("gateway", True)

@@ -37,7 +37,7 @@ def pass_on(sockets: Sockets, name: str, text: bytes) -> None:
     os.write(writer, text)
     os.close(writer)
     try:
-        sockets.pass_on("gateway", name.encode(), reader)
+        sockets.pass_on("gateway", name.encode(), (reader,))
     finally:
         os.close(reader)
 

@@ -10,7 +10,6 @@ a bounded time. Only then a failure is reported to the engine. A stop request en
 
 from __future__ import annotations
 
-import _socket as socket
 import errno
 import time
 
@@ -24,7 +23,7 @@ from cohabit.reactor.linux import DEV_NULL, os
 from cohabit.reactor.processes import limits, privileges, stale_files, start_conditions, start_failure
 from cohabit.reactor.processes.child import FIRST_SOCKET, SpawnSpec
 from cohabit.reactor.processes.secrets import SecretFiles
-from cohabit.reactor.processes.stdio import STEP_TERMINAL, open_input, take_terminal
+from cohabit.reactor.processes.stdio import STEP_TERMINAL, change_owner, open_input, share_pipe, take_terminal
 from cohabit.reactor.shortage import is_shortage
 from cohabit.reactor.signals import KILL
 from cohabit.reactor.start_variables import StartVariables
@@ -314,11 +313,18 @@ def _why(error: OSError) -> Reason:
 
 
 def _passed(sockets: Sockets, service: Service, opened: list[int]) -> tuple[int, int]:
-    """Return stdin and stdout of a service whose other end is passed on to another one. Raises OSError."""
-    theirs, ours = socket.socketpair()
-    opened += (theirs.detach(), ours.detach())
-    sockets.pass_on(service.stdio_to, service.name.encode(), opened[-1])
-    return (opened[-2],) * 2
+    """Return stdin and stdout of a service whose other ends are passed on to another one. Raises OSError.
+
+    Two pipes, because a socket cannot be opened again: a shell's `done < /dev/stdin` fails with one.
+    """
+    uid = service.user.uid if service.user else None
+    opened += (stdin := os.pipe2(os.O_CLOEXEC))
+    opened += (stdout := os.pipe2(os.O_CLOEXEC))
+    if uid is not None:
+        change_owner(stdin[0], uid)
+    share_pipe(stdout[1], uid)
+    sockets.pass_on(service.stdio_to, service.name.encode(), (stdin[1], stdout[0]))
+    return stdin[0], stdout[1]
 
 
 def _users(service: Service) -> set[int]:

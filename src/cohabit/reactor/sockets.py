@@ -14,7 +14,7 @@ process 1's.
 A Plan is prepared as a whole: if one address is not available, nothing changes.
 
 A socket of the family "pair" listens nowhere. Over its other end, which stays here, the service gets what is passed on
-to it: messages with a descriptor each. They wait in the kernel while the service is down.
+to it: messages with descriptors. They wait in the kernel while the service is down.
 """
 
 from __future__ import annotations
@@ -116,12 +116,16 @@ class Sockets:
         """Return the names of a service's sockets, for LISTEN_FDNAMES."""
         return tuple(name for _, name in self._of.get(service, ()))
 
-    def pass_on(self, service: str, data: bytes, fd: int) -> None:
-        """Send a message with a descriptor to a service with a pair. Raises OSError: EAGAIN if it reads too slowly."""
+    def pass_on(self, service: str, data: bytes, fds: tuple[int, ...]) -> None:
+        """Send a message with descriptors to a service with a pair. Raises OSError: EAGAIN if it reads too slowly."""
         for address, _ in self._of.get(service, ()):
             other = self._open[address].other
             if other is not None:
-                ancillary = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
+                ancillary = (
+                    _socket.SOL_SOCKET,
+                    _socket.SCM_RIGHTS,
+                    b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds),
+                )
                 other.sendmsg([data], [ancillary], _socket.MSG_NOSIGNAL)
                 return
         raise OSError(errno.ENOTCONN, f"{service} is not there")

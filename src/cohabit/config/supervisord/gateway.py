@@ -42,7 +42,7 @@ def gateway_service(conf: Conf, path: str, typed: Mapping[str, Any]) -> Service 
     path: of the file. typed: the options of supervisord's command line.
     """
     name = gateway_name(conf)
-    sockets = [_socket(server) for server in conf.servers]
+    sockets = [_socket(name, server) for name, server in _named(conf)]
     if any(group.pool is not None for group in conf.groups):
         sockets.append(Socket(CHANNEL, "pair", "seqpacket", name))
     if not sockets:
@@ -78,11 +78,16 @@ def connected(service: Service, conf: Conf, group: GroupSection, entry: ProcessE
     return service.replace(sockets=(socket,), socket_as_stdin=True, stdin=False)
 
 
-def _socket(server: ServerSection) -> Socket:
+def _named(conf: Conf) -> list[tuple[str, ServerSection]]:
+    """The servers with the names of their sockets. Those of the sections may have a colon, LISTEN_FDNAMES may not."""
+    return [(f"server{number}", server) for number, server in enumerate(conf.servers)]
+
+
+def _socket(name: str, server: ServerSection) -> Socket:
     if server.family == "unix":
         uid, gid = (None if one < 0 else one for one in server.chown)
-        return Socket(server.section, "unix", "stream", server.file, mode=server.chmod, uid=uid, gid=gid)
-    return Socket(server.section, "inet", "stream", ip_address(server.host), server.port)
+        return Socket(name, "unix", "stream", server.file, mode=server.chmod, uid=uid, gid=gid)
+    return Socket(name, "inet", "stream", ip_address(server.host), server.port)
 
 
 def ip_address(host: str) -> str:
@@ -105,8 +110,7 @@ def described(conf: Conf) -> dict[str, Any]:
             for group in conf.groups
         ],
         "servers": [
-            {"name": one.section, "username": one.username or "", "password": one.password or ""}
-            for one in conf.servers
+            {"name": name, "username": one.username or "", "password": one.password or ""} for name, one in _named(conf)
         ],
         "listeners": [
             {

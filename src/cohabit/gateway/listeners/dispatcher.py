@@ -1,6 +1,6 @@
 """The thread that talks to the event listeners.
 
-Process 1 starts them, and passes their standard input and output, one socket, with a message for each start. Other
+Process 1 starts them, and passes the pipes of their standard input and output with a message for each start. Other
 threads post events; a counter of eventfd(2) wakes this one. Nothing here blocks: what a listener does not read stays
 here, at most one event for each.
 """
@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 65_536
 _NAME_BYTES_MAX = 4096
+_FDS = 2  # of a message: what we write to, and what we read
 
 
 class _Connection:
-    """Standard input and output of a running listener. unsent: of the event that it is being sent."""
+    """Standard input and output of a running listener: what we write to, and read.
 
-    def __init__(self, pool: Pool, name: str, socket: socket.socket) -> None:
+    unsent: of the event that it is being sent. Its pipe is polled only while there is some.
+    """
+
+    def __init__(self, pool: Pool, name: str, stdin: int, stdout: int) -> None:
         self.pool = pool
         self.name = name
-        self.socket = socket
+        self.stdin = stdin
+        self.stdout = stdout
         self.unsent = b""
 
 
@@ -82,14 +87,14 @@ class Dispatcher:
 
     def _run(self) -> None:
         while True:
-            for fd, event in self._poll.poll():
+            for fd, _ in self._poll.poll():
                 if fd == self._wake_up:
                     os.eventfd_read(fd)
                     self._distribute()
                 elif fd == self._channel.fileno():
                     self._take_over()
                 elif fd in self._by_fd:  # not closed by what was handled before
-                    self._serve(self._by_fd[fd], event)
+                    self._serve(self._by_fd[fd], fd)
 
     def _distribute(self) -> None:
         while True:
@@ -104,67 +109,68 @@ class Dispatcher:
 
     def _take_over(self) -> None:
         """A listener was started."""
-        data, fds, _, _ = socket.recv_fds(self._channel, _NAME_BYTES_MAX, 1)
+        data, fds, _, _ = socket.recv_fds(self._channel, _NAME_BYTES_MAX, _FDS)
         if not data:
             self._poll.unregister(self._channel)  # process 1 has ended
         name = data.decode()
         pool = self._by_process.get(name)
-        if pool is None or not fds:
+        if pool is None or len(fds) != _FDS:  # too few: we have no descriptor left
             for fd in fds:
                 os.close(fd)
             return
         self._end(name)
-        connection = self._connections[name] = _Connection(pool, name, socket.socket(fileno=fds[0]))
-        connection.socket.setblocking(False)
-        self._by_fd[fds[0]] = connection
-        self._poll.register(fds[0], select.POLLIN)
+        connection = self._connections[name] = _Connection(pool, name, *fds)
+        for fd in fds:
+            os.set_blocking(fd, False)
+            self._by_fd[fd] = connection
+        self._poll.register(connection.stdout, select.POLLIN)
         pool.started(name)
 
-    def _serve(self, connection: _Connection, event: int) -> None:
-        if event & select.POLLOUT:
+    def _serve(self, connection: _Connection, fd: int) -> None:
+        if fd == connection.stdin:
             self._write(connection)
-        if not event & ~select.POLLOUT:
             return
         try:
-            data = connection.socket.recv(_READ_BYTES)
+            data = os.read(fd, _READ_BYTES)
         except BlockingIOError:
             return
-        except ConnectionError:
-            data = b""
         if data:
             connection.pool.received(connection.name, data)
         else:
             self._end(connection.name)
 
     def _end(self, name: str) -> None:
-        """A listener has ended: it has closed its standard input and output."""
+        """A listener has ended: it has closed its standard output."""
         connection = self._connections.pop(name, None)
         if connection is None:
             return
-        fd = connection.socket.fileno()
-        self._poll.unregister(fd)
-        del self._by_fd[fd]
-        connection.socket.close()
+        if connection.unsent:
+            self._poll.unregister(connection.stdin)
+        self._poll.unregister(connection.stdout)
+        for fd in (connection.stdin, connection.stdout):
+            del self._by_fd[fd]
+            os.close(fd)
         connection.pool.ended(name)
 
     def _send(self, name: str, data: bytes) -> bool:
         connection = self._connections.get(name)
-        if connection is None:
+        if connection is None or connection.unsent:
             return False
         connection.unsent = data
-        self._poll.modify(connection.socket.fileno(), select.POLLIN | select.POLLOUT)
+        self._poll.register(connection.stdin, select.POLLOUT)
         return True
 
     def _write(self, connection: _Connection) -> None:
         try:
-            sent = connection.socket.send(connection.unsent, socket.MSG_NOSIGNAL)
+            sent = os.write(connection.stdin, connection.unsent)
         except BlockingIOError:
             return
         except OSError:  # it has closed its standard input; its end follows
             sent = len(connection.unsent)
         connection.unsent = connection.unsent[sent:]
         if not connection.unsent:
-            self._poll.modify(connection.socket.fileno(), select.POLLIN)
+            self._poll.unregister(connection.stdin)
+            connection.pool.dispatch()  # it may have answered before it had read all
 
 
 def _overflow(name: str, event: Event) -> None:
