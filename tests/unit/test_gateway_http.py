@@ -6,7 +6,6 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 from xmlrpc import client
 
@@ -19,12 +18,20 @@ from cohabit.gateway.http import Site
 from cohabit.gateway.mirror import Mirror, State
 
 
+class StandInClient:
+    """Knows the command of each service."""
+
+    def service(self, _name: str) -> dict[str, Any]:
+        """Its command and environment."""
+        return {"command": ["cat"], "environment": {}}
+
+
 class StandInGateway(Gateway):
     """Without a connection to a cohabit, which is asked for the command of a service only."""
 
     def client(self) -> Any:
-        """The stand-in of a client."""
-        return SimpleNamespace(service=lambda _: {"command": ["cat"], "environment": {}})
+        """Nothing else in a test without a cohabit may be needed of it."""
+        return StandInClient()
 
 
 def running() -> Mirror:
@@ -241,7 +248,8 @@ def test_the_page(talk: Talk) -> None:
     assert status == 200
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
-    assert 'href="index.html?processname=web&amp;action=stop"' in text
+    assert f'href="index.html?processname=web&amp;action=stop&amp;token={talk.site.token}"' in text
+    assert "frame-ancestors 'none'" in talk.headers["Content-Security-Policy"]
     assert ">running<" in text
     assert talk.get("/stylesheets/supervisor.css")[0] == 200
     assert talk.get("/../../etc/passwd")[0] == 404
@@ -266,6 +274,134 @@ def test_a_page_of_another_site_causes_no_action(talk: Talk) -> None:
     assert talk.get("/index.html?action=refresh", Sec_Fetch_Site="same-origin")[0] == 302
 
 
+def test_without_https_a_browser_needs_the_token_of_the_page(talk: Talk) -> None:
+    """It does not say then where a link comes from. Scripts need no token."""
+    path = "/index.html?action=refresh"
+    assert talk.get(path, User_Agent="Mozilla/5.0")[0] == 403
+    assert talk.get(f"{path}&token=x", User_Agent="Mozilla/5.0")[0] == 403
+    assert talk.get(f"{path}&token={talk.site.token}", User_Agent="Mozilla/5.0")[0] == 302
+    assert talk.get(path, User_Agent="curl/8")[0] == 302
+
+
+def test_a_form_of_another_site_calls_no_method(talk: Talk) -> None:
+    """A browser sends it without asking; text/xml it would ask for, and get no permission."""
+    body = client.dumps((), "supervisor.getState")
+    assert talk.get("/RPC2", "POST", body, Origin="null", Content_Type="text/plain")[0] == 403
+    assert talk.get("/RPC2", "POST", body, Origin="http://localhost", Content_Type="text/xml")[0] == 200
+    assert talk.get("/RPC2", "OPTIONS", Origin="http://x")[0] == 501
+
+
+def raw(talk: Talk, request: bytes) -> bytes:
+    """All that a server answers to these bytes, until it ends the connection."""
+    talk.connection.sock.sendall(request)
+    answer = b""
+    while data := talk.connection.sock.recv(65_536):
+        answer += data
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST /RPC2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", b"411"),
+        (b"POST /RPC2 HTTP/1.1\r\nContent-Length: 4\r\nContent-Length: 40\r\n\r\n0\r\n\r\n", b"411"),
+        (b"POST /RPC2 HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b"413"),
+        (b"GET /ok.html HTTP/1.1\r\nContent-Length: 40\r\n\r\nGET /index.html?action=stopall HTTP/1.1\r\n\r\n", b"200"),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+    ],
+)
+def test_no_request_hides_in_another_one(talk: Talk, request_: bytes, status: bytes) -> None:
+    """Where a proxy may see other borders between them, the connection ends."""
+    answer = raw(talk, request_)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_body_without_credentials_is_not_kept() -> None:
+    """It is read past, in small pieces; the connection goes on."""
+    talk = Talk(Server("unix", "scott", CLEAR))
+    assert talk.get("/RPC2", "POST", "x" * 3_000_000)[0] == 401
+    assert talk.get("/ok.html")[0] == 401
+    talk.close()
+
+
+def test_a_fault_of_ours_is_answered(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 500, as supervisord does."""
+
+    def fail() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(talk.site.gateway, "check_running", fail)
+    assert talk.get("/RPC2", "POST", client.dumps((), "supervisor.getState"))[0] == 500
+
+
+class Listening:
+    """A site that accepts connections."""
+
+    def __init__(self) -> None:
+        self.site = Site(StandInGateway(Active(configuration()), running(), configuration), Server("unix"))
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        threading.Thread(target=self.site.serve, args=(self.listener,), daemon=True).start()
+
+    def connect(self) -> socket.socket:
+        """A new connection."""
+        return socket.create_connection(self.listener.getsockname(), 60)
+
+    def status(self) -> int:
+        """The status of an answer on a new connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.listener.getsockname()[1], timeout=60)
+        connection.request("GET", "/ok.html")
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+
+def test_slow_clients_keep_no_other_client_out() -> None:
+    """The one that waits longest without a request is disconnected."""
+    server = Listening()
+    server.start()
+    slow = [server.connect() for _ in range(100)]
+    slow[0].sendall(b"POST /RPC2 HTTP/1.1\r\nContent-Length: 100\r\n\r\nx")
+    assert [server.status() for _ in range(3)] == [200] * 3
+    assert slow[0].recv(100) == b""
+    for one in slow:
+        one.close()
+
+
+@pytest.mark.parametrize("fails", ["accept", "thread"])
+def test_a_shortage_ends_no_server(monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    """No descriptor or no thread is left: the next client is accepted when there is one again."""
+    server, accept, start = Listening(), socket.socket.accept, threading.Thread.start
+    server.site._ended.set()
+    monkeypatch.setattr(server.site._ended, "clear", lambda: None)
+    failed = 0
+
+    def accept_later(listener: socket.socket) -> Any:
+        nonlocal failed
+        if fails == "accept" and failed < 3:
+            failed += 1
+            raise OSError(24, "Too many open files")
+        return accept(listener)
+
+    def start_later(thread: threading.Thread) -> None:
+        nonlocal failed
+        if fails == "thread" and thread._target == server.site._talk and failed < 3:  # type: ignore[attr-defined]
+            failed += 1
+            raise RuntimeError
+        start(thread)
+
+    monkeypatch.setattr(socket.socket, "accept", accept_later)
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    server.start()
+    while failed < 3:
+        server.connect().close()
+    assert server.status() == 200
+
+
 def test_the_end_of_a_log(tmp_path: Any) -> None:
     """Of a file; a process without one has what cohabit keeps."""
     log = tmp_path / "web.log"
@@ -284,8 +420,8 @@ def test_the_end_of_a_log(tmp_path: Any) -> None:
             talk.call("supervisor.readProcessStdoutLog", "web", offset, length)
         assert raised.value.faultCode == 3
     log.unlink()
-    assert talk.call("supervisor.readProcessStdoutLog", "web", 0, 0) == ""
-    talk.site.gateway.mirror.states.clear()  # it was never started
+    assert talk.call("supervisor.readProcessStdoutLog", "web", 0, 0) == ""  # it is created with the first line
+    talk.site.gateway.mirror.states["web"] = State("STOPPED")
     with pytest.raises(client.Fault) as raised:
         talk.call("supervisor.readProcessStdoutLog", "web", 0, 0)
     assert raised.value.faultCode == 20

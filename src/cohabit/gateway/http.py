@@ -1,17 +1,26 @@
 """The HTTP server: connections, credentials, and which part of the gateway answers a request.
 
-Each connection has a thread, of which there are at most _CONNECTIONS_MAX; further clients wait in the queue of the
-kernel. A client that sends or reads nothing for _PATIENCE_SECONDS is disconnected.
+Each connection has a thread, of which there are at most _CONNECTIONS_MAX. For a further client the connection ends
+that has waited longest for a request with the right credentials, so slow clients keep no other out. If there is none,
+the client waits in the queue of the kernel. A client that sends or reads nothing for _PATIENCE_SECONDS is disconnected.
+
+Browsers send credentials with the requests of any site. A page of another site can cause two kinds of requests without
+the consent of the server: links and forms. A browser says where a link comes from only over HTTPS; without that, an
+action needs the token of the links on the status page. XML-RPC with an Origin needs the type of XML, which no form has.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
+import secrets
+import select
 import socket
 import threading
+import traceback
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
@@ -33,6 +42,10 @@ if TYPE_CHECKING:
 _CONNECTIONS_MAX = 48
 _PATIENCE_SECONDS = 60.0
 _REQUEST_BYTES_MAX = 4 * 1_048_576
+_DISCARDED_BYTES = 65_536  # at once, of a body that is not used
+_DIGITS_MAX = 18  # of a length
+_PAUSE_SECONDS = 1.0  # at most, while no descriptor or no thread is left
+_XML = frozenset({"text/xml", "application/xml"})
 _SHA = "{SHA}"
 
 
@@ -45,28 +58,73 @@ class Site:
     def __init__(self, gateway: Gateway, server: Server) -> None:
         self.gateway = gateway
         self.server = server
+        self.token = secrets.token_urlsafe(16)
         self._slots = threading.BoundedSemaphore(_CONNECTIONS_MAX)
+        self._ended = threading.Event()  # a connection has ended
+        self._lock = threading.Lock()
+        self._waiting: dict[socket.socket, None] = {}  # for a request, the oldest first
 
     def serve(self, listener: socket.socket) -> None:
         """Accept connections for ever."""
         while True:
-            self._slots.acquire()
-            try:
-                connection, _ = listener.accept()
-            except OSError:  # the client is gone, or no descriptor is left: the end of another connection frees one
+            select.select([listener], [], [])
+            if not self._slots.acquire(blocking=False):
+                self._end_oldest()
+                self._slots.acquire()
+            self._ended.clear()
+            if not self._accept(listener):
                 self._slots.release()
-                continue
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Accept one connection; False if that failed. The end of another one frees a descriptor and a thread."""
+        try:
+            connection, _ = listener.accept()
+        except ConnectionError:  # the client is gone
+            return False
+        except OSError:
+            self._end_oldest()
+            self._ended.wait(_PAUSE_SECONDS)
+            return False
+        try:
             threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+        except RuntimeError:  # no thread can be created
+            connection.close()
+            self._ended.wait(_PAUSE_SECONDS)
+            return False
+        return True
+
+    def _end_oldest(self) -> None:
+        """End the connection that waits longest for a request."""
+        with self._lock:
+            for connection in self._waiting:
+                del self._waiting[connection]
+                with contextlib.suppress(OSError):  # it has just ended
+                    connection.shutdown(socket.SHUT_RDWR)
+                return
+
+    def waits(self, connection: socket.socket) -> None:
+        """It waits for a request."""
+        with self._lock:
+            self._waiting[connection] = None
+
+    def works(self, connection: socket.socket) -> None:
+        """It has got one with the right credentials, or it has ended."""
+        with self._lock:
+            self._waiting.pop(connection, None)
 
     def _talk(self, connection: socket.socket) -> None:
         try:
             with connection:
-                Handler(connection, self)
+                try:
+                    Handler(connection, self)
+                finally:
+                    self.works(connection)
         except OSError:
             pass  # the client is gone
         finally:
             self.gateway.close()
             self._slots.release()
+            self._ended.set()
 
     def admits(self, authorization: str | None) -> bool:
         """Whether a request has the credentials of this server, if it has some."""
@@ -101,13 +159,43 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """No request is logged, as in supervisord."""
 
+    def handle_one_request(self) -> None:
+        """A request; a fault of ours ends only its connection."""
+        self._site.waits(self.connection)
+        try:
+            super().handle_one_request()
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            traceback.print_exc()
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, close=True)
+
+    def parse_request(self) -> bool:
+        """The head of a request; refuses a path that is not one."""
+        if not super().parse_request():
+            return False
+        try:
+            urlsplit(self.path)
+        except ValueError:
+            self._refuse(HTTPStatus.BAD_REQUEST, close=True)
+            return False
+        return True
+
     def do_POST(self) -> None:
         """XML-RPC, and the form of the status page."""
-        data = self._body()
-        if data is None or not self._admitted():
+        length = self._length()
+        if length is None:
             return
+        if not self._admitted():
+            self._discard(length)
+            return
+        data = self.rfile.read(length)
+        self._site.works(self.connection)
         if not urlsplit(self.path).path.startswith("/RPC2"):
             self._page()
+            return
+        if "Origin" in self.headers and self.headers.get_content_type() not in _XML:
+            self._refuse(HTTPStatus.FORBIDDEN)
             return
         try:
             name, values = xml_rpc.parse(data)
@@ -118,8 +206,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The pages and the logs."""
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # the body is not read, and is not the next request
         if not self._admitted():
             return
+        self._site.works(self.connection)
         path = unquote(urlsplit(self.path).path)
         if path.startswith("/RPC2"):
             self._refuse(HTTPStatus.BAD_REQUEST)
@@ -138,16 +229,21 @@ class Handler(BaseHTTPRequestHandler):
         except CohabitError as error:
             raise Fault(FAILED, str(error)) from None
 
-    def _body(self) -> bytes | None:
-        """The body of the request; None if it was refused."""
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
+    def _length(self) -> int | None:
+        """The length of the body of the request; None if it was refused."""
+        lengths = self.headers.get_all("Content-Length", [])
+        if len(lengths) != 1 or not lengths[0].isdecimal() or "Transfer-Encoding" in self.headers:
             self._refuse(HTTPStatus.LENGTH_REQUIRED, close=True)
             return None
-        if int(length) > _REQUEST_BYTES_MAX:
+        if len(lengths[0]) > _DIGITS_MAX or int(lengths[0]) > _REQUEST_BYTES_MAX:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, close=True)
             return None
-        return self.rfile.read(int(length))
+        return int(lengths[0])
+
+    def _discard(self, length: int) -> None:
+        """Read a body that is not used, so that the connection can be used further."""
+        while length and (data := self.rfile.read(min(length, _DISCARDED_BYTES))):
+            length -= len(data)
 
     def _refuse(self, status: HTTPStatus, *, close: bool = False) -> None:
         """Answer with an error. close: the connection ends, because the body was not read."""
@@ -160,8 +256,11 @@ class Handler(BaseHTTPRequestHandler):
             return True
         self.send_response(HTTPStatus.UNAUTHORIZED)
         self.send_header("WWW-Authenticate", 'Basic realm="default"')
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.send_header("Content-Length", "0")
         self.end_headers()
+        self.wfile.flush()
         return False
 
     def _send(self, data: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
@@ -170,6 +269,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        self.send_header("X-Content-Type-Options", "nosniff")  # what a log has is not for the browser to interpret
+        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'")
         self.end_headers()
         self.wfile.write(data)
         self.wfile.flush()
@@ -182,7 +283,7 @@ class Handler(BaseHTTPRequestHandler):
             case "" | "index.html" if form.get("action"):
                 self._act(form)
             case "" | "index.html":
-                self._send(status_page(self._site.gateway, form.get("message", "")), "text/html; charset=utf-8")
+                self._send(self._status(form.get("message", "")), "text/html; charset=utf-8")
             case "tail.html":
                 self._send(tail_page(self._call, form), "text/html; charset=utf-8")
             case "stylesheets/supervisor.css":
@@ -192,10 +293,23 @@ class Handler(BaseHTTPRequestHandler):
             case _:
                 self._refuse(HTTPStatus.NOT_FOUND)
 
+    def _status(self, message: str) -> bytes:
+        return status_page(self._site.gateway, message, self._site.token)
+
+    def _is_from_page(self, form: dict[str, str]) -> bool:
+        """Whether an action comes from the status page, or from a program that is not a browser."""
+        site = self.headers.get("Sec-Fetch-Site")
+        if site is not None:
+            return site in ("same-origin", "none")
+        if not self.headers.get("User-Agent", "").startswith("Mozilla/"):
+            return True
+        return hmac.compare_digest(form.get("token", "").encode(), self._site.token.encode())
+
     def _act(self, form: dict[str, str]) -> None:
         """Carry out an action of the page, and lead back to it. A link on a page of another site is refused."""
-        if self.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-            self._refuse(HTTPStatus.FORBIDDEN)
+        if not self._is_from_page(form):
+            text = "Open the status page, and use its links: another site may have led you here"
+            self._send(self._status(text), "text/html; charset=utf-8", HTTPStatus.FORBIDDEN)
             return
         location = action(self._call, form)
         if location is None:
@@ -213,15 +327,18 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/plain;charset=utf-8")
-        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        chunked = self.request_version >= "HTTP/1.1"
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
         self.send_header("X-Accel-Buffering", "no")
         self.end_headers()
         self.close_connection = True
         self.wfile.flush()
         for piece in data:
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             self.wfile.flush()
-        self.wfile.write(b"0\r\n\r\n")
+        self.wfile.write(b"0\r\n\r\n" if chunked else b"")
         self.wfile.flush()
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Call = Callable[[str, Sequence[Any]], Any]
 
 _TAIL_BYTES = 1024
+_DIGITS_MAX = 18  # of a number of bytes
 _TEXTS = {
     NO_FILE: "no such file",
     NOT_EXECUTABLE: "file not executable",
@@ -50,9 +51,9 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere }
 """
 
 
-def status_page(gateway: Gateway, message: str) -> bytes:
-    """The page. message: the outcome of the last action, "" for none."""
-    rows = "".join(map(_row, get_all_process_info(gateway)))
+def status_page(gateway: Gateway, message: str, token: str) -> bytes:
+    """The page. message: the outcome of the last action, "" for none. token: in the links to actions."""
+    rows = "".join(_row(info, token) for info in get_all_process_info(gateway))
     table = (
         f"<table><thead><tr><th>State</th><th>Description</th><th>Name</th><th>Action</th></tr></thead>"
         f"<tbody>{rows}</tbody></table>"
@@ -61,13 +62,13 @@ def status_page(gateway: Gateway, message: str) -> bytes:
     )
     said = f'<p class="status_msg">{escape(message)}</p>' if message else ""
     whole = " ".join(
-        _link("index.html", text, action=name)
+        _link("index.html", text, action=name, token=token)
         for text, name in (("Refresh", "refresh"), ("Restart All", "restartall"), ("Stop All", "stopall"))
     )
     return _document("Supervisor Status", f"<h1>Supervisor Status</h1>{said}<nav>{whole}</nav>{table}")
 
 
-def _row(info: dict[str, Any]) -> str:
+def _row(info: dict[str, Any], token: str) -> str:
     name = namespec(info["group"], info["name"])
     state = info["statename"]
     kind = "running" if state == "RUNNING" else "error" if state in ("FATAL", "BACKOFF") else "nominal"
@@ -77,7 +78,7 @@ def _row(info: dict[str, Any]) -> str:
     elif state not in RUNNING and state != "STOPPING":
         actions = [("Start", "start")]
     links = [
-        _link("index.html", text, processname=name, action=action)
+        _link("index.html", text, processname=name, action=action, token=token)
         for text, action in (*actions, ("Clear Log", "clearlog"))
     ]
     path = quote(name)
@@ -103,7 +104,7 @@ def tail_page(call: Call, form: Mapping[str, str]) -> bytes:
     """The end of the log of a process."""
     name = form.get("processname", "")
     limit = form.get("limit", "")
-    size = max(_TAIL_BYTES, int(limit) if limit.isdecimal() else _TAIL_BYTES)
+    size = max(_TAIL_BYTES, int(limit) if limit.isdecimal() and len(limit) <= _DIGITS_MAX else _TAIL_BYTES)
     if not name:
         text = "No process name found"
     else:
