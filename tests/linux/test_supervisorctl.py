@@ -329,6 +329,68 @@ def test_listeners_get_the_same_events(both: Callable[[str], list[Server]]) -> N
     assert ours == real
 
 
+ADDED = """
+[eventlistener:added]
+command={listener} {{folder}}/added
+events=REMOTE_COMMUNICATION
+startretries=0
+[program:new]
+command=cat
+stdout_logfile=NONE
+stderr_logfile=NONE
+"""
+
+
+@pytest.mark.parametrize("action", ["update", "reload"])
+def test_a_new_listener_gets_events(both: Callable[[str], list[Server]], action: str) -> None:
+    """A changed one gets those that it wants now; the events of new programs are posted, too."""
+    listener = " ".join(program("listener.py"))
+    servers = both(CONF + EVENTS.format(listener=listener))
+
+    def act(server: Server) -> Any:
+        server.until(cat="RUNNING", listener="RUNNING")
+        path = f"{server.folder}/supervisord.conf"
+        text = _read(path).replace("events=PROCESS_STATE,", "events=TICK_3600,PROCESS_STATE_RUNNING,")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text + ADDED.format(listener=listener).format(folder=server.folder))
+        reread = server.call("supervisor.reloadConfig")
+        server.control(action)
+        server.until(listener="RUNNING", added="RUNNING", new="RUNNING")
+        server.run.until(
+            lambda: "processname:new groupname:new from_state:STARTING" in _read(server.folder + "/events"), "new"
+        )
+        server.call("supervisor.sendRemoteCommEvent", "a", "b")
+        server.run.until_written(f"{server.folder}/added", 1)
+        return [sorted(names) for names in reread[0]]
+
+    assert [act(server) for server in servers] == [[["added", "new"], ["listener"], []]] * 2
+
+
+def test_reload_takes_over_new_credentials(both: Callable[[str], list[Server]]) -> None:
+    """Of a server section, which had none before."""
+    servers = both(CONF)
+
+    def act(server: Server) -> int:
+        server.until(cat="RUNNING")
+        path = f"{server.folder}/supervisord.conf"
+        text = _read(path).replace("[rpcinterface", "username=u\npassword=p\n[rpcinterface", 1)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        server.control("reload")
+        server.run.until(lambda: _status(server) == 401, "the new password")
+        return _status(server)
+
+    assert [act(server) for server in servers] == [401, 401]
+
+
+def _status(server: Server) -> int:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        connection = _Connection(f"{server.folder}/supervisor.sock")
+        connection.request("GET", "/")
+        return connection.getresponse().status
+    return 0
+
+
 SHELL = """
 [eventlistener:listener]
 command=bash -c 'printf "READY\\n"; while read -r line; do echo "$line" >> {folder}/lines; done < /dev/stdin'

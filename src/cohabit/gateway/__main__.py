@@ -11,7 +11,7 @@ if _PACKAGE_PARENT not in sys.path:
     sys.path.append(_PACKAGE_PARENT)
 
 from cohabit.gateway.configuration import Active, read_configuration  # noqa: E402 - as above
-from cohabit.gateway.gateway import SHUTDOWN, Gateway  # noqa: E402
+from cohabit.gateway.gateway import RESTARTING, RUNNING, SHUTDOWN, Gateway  # noqa: E402
 from cohabit.gateway.http import Site, listening_sockets  # noqa: E402
 from cohabit.gateway.listeners.dispatcher import Dispatcher  # noqa: E402
 from cohabit.gateway.listeners.payloads import group_change  # noqa: E402
@@ -20,14 +20,13 @@ from cohabit.gateway.mirror import Mirror  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cohabit.api.status import Event
     from cohabit.client import Client
-    from cohabit.gateway.configuration import Configuration
+    from cohabit.gateway.configuration import Configuration, Group
 
 
 CHANNEL = "listeners"  # the name of the socket on which process 1 passes the pipes of event listeners
+STOPPING = "STOPPING"
+_ENDS = frozenset({"STOPPED", "EXITED", "FATAL", "BACKOFF"})
 
 
 def main() -> None:
@@ -40,33 +39,42 @@ def main() -> None:
     first = read()
     mirror = Mirror()
     gateway = Gateway(Active(first), mirror, read)
-    events = mirror.follow(gateway.client(), recorded=bool(first.listeners) and _is_first_run(gateway.client()))
+    events = mirror.follow(gateway.client(), recorded=True)
+    seen_until = _last_end(gateway.client())
     sockets = listening_sockets(os.environ["LISTEN_FDNAMES"].split(":"))
-    happened: Callable[[Event], None] = _ignore
-    if first.listeners:
-        dispatcher = Dispatcher(first.listeners, first.identifier, sockets[CHANNEL])
-        sources = Sources(dispatcher, gateway.active.processes())
-        gateway.post, happened = dispatcher.post, sources.happened
-        dispatcher.start()
-        sources.start()
-        for name in gateway.active.groups:
-            gateway.post(group_change(name, added=True))
-        gateway.post(("SUPERVISOR_STATE_CHANGE_RUNNING", ""))
+    dispatcher = Dispatcher(first.listeners, first.identifier, sockets[CHANNEL])
+    sources = Sources(dispatcher, gateway.active)
+
+    def group_changed(group: Group, added: bool) -> None:
+        if group.pool is not None:
+            dispatcher.change(group.pool, added, sources.changed)
+        dispatcher.post(group_change(group.name, added=added))
+
+    gateway.post, gateway.group_changed = dispatcher.post, group_changed
+    dispatcher.start()
+    sources.start()
+    for name in gateway.active.groups:
+        gateway.post(group_change(name, added=True))
+    gateway.post(("SUPERVISOR_STATE_CHANGE_RUNNING", ""))
     for server in first.servers:
         threading.Thread(target=Site(gateway, server).serve, args=(sockets[server.name],), daemon=True).start()
     for event in events:
         if not event.service and event.event == "stopping":
             gateway.state = SHUTDOWN
-        happened(event)
+        elif not event.service and event.event == "reload failed" and gateway.state == RESTARTING:
+            gateway.state = RUNNING
+        if (event.time or 0.0) > seen_until:
+            sources.happened(event)
 
 
-def _is_first_run(client: Client) -> bool:
-    """Whether this is not a restart of the gateway, before which listeners got events already."""
-    return all(one.starts <= 1 for one in client.status().services if one.pid == os.getpid())
-
-
-def _ignore(_event: Event) -> None:
-    """There are no event listeners."""
+def _last_end(client: Client) -> float:
+    """When a gateway before this one ended (Unix seconds): listeners got the events until then. 0 for never."""
+    own = next((one for one in client.status().services if one.pid == os.getpid()), None)
+    ended = 0.0
+    for event in own.history if own is not None else ():
+        if event.event == STOPPING or (event.event in _ENDS and event.from_state != STOPPING):
+            ended = event.time or 0.0
+    return ended
 
 
 if __name__ == "__main__":

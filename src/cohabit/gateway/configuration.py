@@ -49,12 +49,22 @@ class Process(Record):
         return bool(self.info[f"{channel}_events_enabled"])
 
 
+class EventListener(Record):
+    """A section [eventlistener:x]: its group, the namespecs of its processes, and what its pool wants."""
+
+    group: str
+    processes: tuple[str, ...]
+    events: tuple[str, ...]
+    buffer_size: int
+
+
 class Group(Record):
-    """A group. Its processes are in the order of their priorities."""
+    """A group. Its processes are in the order of their priorities. pool: of event listeners, None for programs."""
 
     name: str
     priority: int
     processes: tuple[Process, ...]
+    pool: EventListener | None = None
 
 
 class Server(Record):
@@ -65,15 +75,6 @@ class Server(Record):
     password: str = ""
 
 
-class EventListener(Record):
-    """A section [eventlistener:x]: its group, the namespecs of its processes, and what its pool wants."""
-
-    group: str
-    processes: tuple[str, ...]
-    events: tuple[str, ...]
-    buffer_size: int
-
-
 class Configuration(Record):
     """The file. groups: with the event listeners, in the order of their priorities. logfile: the main log, or ""."""
 
@@ -82,7 +83,11 @@ class Configuration(Record):
     supervisor_namespace: bool
     groups: tuple[Group, ...]
     servers: tuple[Server, ...]
-    listeners: tuple[EventListener, ...] = ()
+
+    @property
+    def listeners(self) -> tuple[EventListener, ...]:
+        """The pools of event listeners."""
+        return tuple(group.pool for group in self.groups if group.pool is not None)
 
 
 def regular(path: str) -> str:
@@ -114,26 +119,26 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
 
 def configuration_of(plain: dict[str, Any]) -> Configuration:
     """The Configuration of the object that the child prints."""
+    pools = {
+        one["group"]: EventListener(one["group"], tuple(one["processes"]), tuple(one["events"]), one["buffer_size"])
+        for one in plain["listeners"]
+    }
     groups = [
         Group(
             group["name"],
             group["priority"],
             tuple(Process(group["name"], info["name"], info) for info in group["processes"]),
+            pools.get(group["name"]),
         )
         for group in plain["groups"]
     ]
     servers = tuple(Server(**server) for server in plain["servers"])
-    listeners = tuple(
-        EventListener(one["group"], tuple(one["processes"]), tuple(one["events"]), one["buffer_size"])
-        for one in plain["listeners"]
-    )
     return Configuration(
         plain["identifier"],
         plain["logfile"],
         plain["supervisor_namespace"],
         tuple(groups),
         servers,
-        listeners,
     )
 
 
@@ -182,6 +187,11 @@ class Active:
         if found is None:
             raise Fault(BAD_NAME, text)
         return found
+
+    def find(self, name: str) -> Process | None:
+        """The process of a namespec; None if no active group has it."""
+        group = self.groups.get(split_namespec(name)[0])
+        return next((one for one in group.processes if one.namespec == name), None) if group else None
 
     def processes(self, *, lexical: bool = False) -> list[Process]:
         """All processes, in the order of their priorities, or of their names."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from typing import Any
 
-    from cohabit.gateway.configuration import Active, Configuration, Process
+    from cohabit.gateway.configuration import Active, Configuration, Group, Process
     from cohabit.gateway.mirror import Mirror
 
 RUNNING, SHUTDOWN, RESTARTING = 1, -1, 0
@@ -27,6 +27,7 @@ class Gateway:
 
     read: reads supervisord.conf again (UnreadableError).
     state: RUNNING, SHUTDOWN or RESTARTING, as in getState. post: passes an event (type, payload) to the listeners.
+    group_changed(group, added): a group was added, or removed.
     """
 
     def __init__(self, active: Active, mirror: Mirror, read: Callable[[], Configuration]) -> None:
@@ -35,6 +36,7 @@ class Gateway:
         self.read = read
         self.state = RUNNING
         self.post: Callable[[tuple[str, str]], None] = _ignore
+        self.group_changed: Callable[[Group, bool], None] = _ignore_group
         self._local = threading.local()
 
     def check_running(self) -> None:
@@ -72,4 +74,8 @@ class Gateway:
 
 
 def _ignore(_event: tuple[str, str]) -> None:
+    """There are no event listeners."""
+
+
+def _ignore_group(_group: Group, _added: bool) -> None:
     """There are no event listeners."""

@@ -43,10 +43,9 @@ def gateway_service(conf: Conf, path: str, typed: Mapping[str, Any]) -> Service 
     """
     name = gateway_name(conf)
     sockets = [_socket(name, server) for name, server in _named(conf)]
-    if any(group.pool is not None for group in conf.groups):
-        sockets.append(Socket(CHANNEL, "pair", "seqpacket", name))
-    if not sockets:
+    if not sockets and all(group.pool is None for group in conf.groups):
         return None
+    sockets.append(Socket(CHANNEL, "pair", "seqpacket", name))  # always: `update` may add the first event listener
     return Service(
         name,
         program("gateway", path, json.dumps(dict(typed))),

@@ -19,7 +19,7 @@ from cohabit.gateway.listeners.types import Event, is_wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cohabit.gateway.configuration import EventListener
 
@@ -43,33 +43,26 @@ class _Connection:
 
 
 class Dispatcher:
-    """All pools. channel: the socket on which process 1 passes those of the listeners that it starts."""
+    """All pools. channel: the socket on which process 1 passes the pipes of the listeners that it starts."""
 
     def __init__(self, listeners: Sequence[EventListener], identifier: str, channel: socket.socket) -> None:
         self._channel = channel
-        self._pools = [
-            Pool(
-                one.group,
-                one.events,
-                one.buffer_size,
-                identifier=identifier,
-                send=self._send,
-                dropped=_overflow,
-            )
-            for one in listeners
-        ]
-        self._by_process = {
-            process: pool for one, pool in zip(listeners, self._pools, strict=True) for process in one.processes
-        }
-        self._subscribed = {name for one in listeners for name in one.events}
+        self._identifier = identifier
+        self._listeners: dict[str, EventListener] = {}
+        self._pools: dict[str, Pool] = {}
+        self._by_process: dict[str, Pool] = {}
+        self._subscribed: frozenset[str] = frozenset()
         self._connections: dict[str, _Connection] = {}
+        self._early: dict[str, list[int]] = {}  # pipes of listeners whose pool is not added yet
         self._by_fd: dict[int, _Connection] = {}
-        self._posted: SimpleQueue[tuple[str, str]] = SimpleQueue()
+        self._posted: SimpleQueue[tuple[str, str] | Callable[[], None]] = SimpleQueue()
         self._wake_up = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
         self._serial = -1
         self._poll.register(self._wake_up, select.POLLIN)
         self._poll.register(channel, select.POLLIN)
+        for one in listeners:
+            self._add(one)
 
     def wants(self, name: str) -> bool:
         """Whether a pool wants events of this type."""
@@ -78,8 +71,47 @@ class Dispatcher:
     def post(self, event: tuple[str, str]) -> None:
         """Pass a type and a payload on to the pools. From any thread."""
         if self.wants(event[0]):
-            self._posted.put(event)
-            os.eventfd_write(self._wake_up, 1)
+            self._put(event)
+
+    def change(self, pool: EventListener, added: bool, done: Callable[[], None]) -> None:
+        """A pool was added, or removed. From any thread."""
+
+        def change() -> None:
+            (self._add if added else self._remove)(pool)
+            done()
+
+        self._put(change)
+
+    def _put(self, what: tuple[str, str] | Callable[[], None]) -> None:
+        self._posted.put(what)
+        os.eventfd_write(self._wake_up, 1)
+
+    def _add(self, one: EventListener) -> None:
+        pool = self._pools[one.group] = Pool(
+            one.group,
+            one.events,
+            one.buffer_size,
+            identifier=self._identifier,
+            send=self._send,
+            dropped=_overflow,
+        )
+        self._by_process.update(dict.fromkeys(one.processes, pool))
+        self._listeners[one.group] = one
+        self._subscribe()
+        for name in one.processes:
+            if name in self._early:
+                self._connect(name, self._early.pop(name))
+
+    def _remove(self, one: EventListener) -> None:
+        for name in one.processes:
+            self._end(name)
+            self._by_process.pop(name, None)
+        self._pools.pop(one.group, None)
+        self._listeners.pop(one.group, None)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        self._subscribed = frozenset(name for one in self._listeners.values() for name in one.events)
 
     def start(self) -> None:
         """Start the thread."""
@@ -99,12 +131,15 @@ class Dispatcher:
     def _distribute(self) -> None:
         while True:
             try:
-                name, payload = self._posted.get_nowait()
+                posted = self._posted.get_nowait()
             except Empty:
                 return
+            if not isinstance(posted, tuple):
+                posted()
+                continue
             self._serial += 1
-            event = Event(self._serial, name, payload)
-            for pool in self._pools:
+            event = Event(self._serial, *posted)
+            for pool in self._pools.values():
                 pool.accept(event)
 
     def _take_over(self) -> None:
@@ -113,11 +148,18 @@ class Dispatcher:
         if not data:
             self._poll.unregister(self._channel)  # process 1 has ended
         name = data.decode()
-        pool = self._by_process.get(name)
-        if pool is None or len(fds) != _FDS:  # too few: we have no descriptor left
+        for fd in self._early.pop(name, ()):
+            os.close(fd)
+        if len(fds) != _FDS:  # we have no descriptor left
             for fd in fds:
                 os.close(fd)
-            return
+        elif name in self._by_process:
+            self._connect(name, fds)
+        else:
+            self._early[name] = fds
+
+    def _connect(self, name: str, fds: list[int]) -> None:
+        pool = self._by_process[name]
         self._end(name)
         connection = self._connections[name] = _Connection(pool, name, *fds)
         for fd in fds:

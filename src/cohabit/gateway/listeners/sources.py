@@ -12,36 +12,34 @@ from cohabit.gateway.listeners.types import TICK_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from cohabit.api.status import Event
-    from cohabit.gateway.configuration import Process
+    from cohabit.gateway.configuration import Active
     from cohabit.gateway.listeners.dispatcher import Dispatcher
 
 
 class Sources:
     """What is known of the processes: their pids, for the events about their output."""
 
-    def __init__(self, dispatcher: Dispatcher, processes: Iterable[Process]) -> None:
+    def __init__(self, dispatcher: Dispatcher, active: Active) -> None:
         self._dispatcher = dispatcher
-        self._processes = {one.namespec: one for one in processes}
+        self._active = active
+        self._changed = threading.Event()  # what is wanted
         self._pids: dict[str, int] = {}
         self._states = payloads.StateEvents()
 
     def start(self) -> None:
         """Start the threads that are needed."""
-        ticks = [name for name in TICK_SECONDS if self._dispatcher.wants(name)]
-        if ticks:
-            threading.Thread(target=self._tick, args=(ticks,), daemon=True).start()
-        talking = [name for name, one in self._processes.items() if any(map(one.captures, ("stdout", "stderr")))]
-        logging = [name for name, one in self._processes.items() if any(map(one.logs_events, ("stdout", "stderr")))]
+        threading.Thread(target=self._tick, daemon=True).start()
+        processes = {one.namespec: one for one in self._active.processes()}
+        talking = [name for name, one in processes.items() if any(map(one.captures, ("stdout", "stderr")))]
+        logging = [name for name, one in processes.items() if any(map(one.logs_events, ("stdout", "stderr")))]
         names = list(dict.fromkeys(talking + logging))
         if names:
             threading.Thread(target=self._follow, args=(names,), daemon=True).start()
 
     def happened(self, event: Event) -> None:
         """An event of cohabit."""
-        process = self._processes.get(event.service)
+        process = self._active.find(event.service)
         if process is None:
             if not event.service and event.event == "stopping":
                 self._dispatcher.post(("SUPERVISOR_STATE_CHANGE_STOPPING", ""))
@@ -51,16 +49,20 @@ class Sources:
         for made in self._states.of(process, event):
             self._dispatcher.post(made)
 
-    def _tick(self, names: list[str]) -> None:
+    def changed(self) -> None:
+        """The pools are others."""
+        self._changed.set()
+
+    def _tick(self) -> None:
         """Post each tick at a multiple of its period, as the clock shows it."""
-        period = min(TICK_SECONDS[name] for name in names)
         last = int(time.time())
         while True:
-            now = time.time()
-            time.sleep(period - now % period)
+            periods = [seconds for name, seconds in TICK_SECONDS.items() if self._dispatcher.wants(name)]
+            period = min(periods, default=None)
+            self._changed.wait(None if period is None else period - time.time() % period)
+            self._changed.clear()
             when = int(time.time())
-            for name in names:
-                seconds = TICK_SECONDS[name]
+            for name, seconds in TICK_SECONDS.items():
                 if when // seconds != last // seconds:
                     self._dispatcher.post(payloads.tick(name, when - when % seconds))
             last = when
@@ -69,7 +71,7 @@ class Sources:
         """Post what these processes write."""
         captures: dict[tuple[str, str], Capture] = {}
         for record in Client().logs(*names, tail=0, follow=True):
-            process = self._processes.get(record.service)
+            process = self._active.find(record.service)
             if process is None or record.stream not in ("stdout", "stderr"):
                 continue
             pid = self._pids.get(record.service, 0)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 from cohabit.errors import CohabitError
 from cohabit.gateway.configuration import UnreadableError
 from cohabit.gateway.faults import CANT_REREAD, FAILED, STILL_RUNNING, Fault
-from cohabit.gateway.gateway import RESTARTING, RUNNING, SHUTDOWN
+from cohabit.gateway.gateway import RESTARTING, SHUTDOWN
 from cohabit.gateway.info import STOPPED
-from cohabit.gateway.listeners.payloads import group_change
 from cohabit.gateway.methods.registry import method
-from cohabit.gateway.waiting import start, stop
+from cohabit.gateway.waiting import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,13 +36,14 @@ def add_process_group(gateway: Gateway, name: str) -> bool:
     """Make a group of the file active, and start its processes that have autostart."""
     gateway.check_running()
     group = gateway.active.add(name)
+    gateway.group_changed(group, True)
     try:
         gateway.client().reload()
         _autostart(gateway, group)
     except CohabitError as error:
         gateway.active.remove(name)
+        gateway.group_changed(group, False)
         raise Fault(FAILED, str(error)) from None
-    gateway.post(group_change(name, added=True))
     return True
 
 
@@ -55,7 +57,7 @@ def remove_process_group(gateway: Gateway, name: str) -> bool:
     gateway.active.remove(name)
     if all(one.name != name for one in gateway.active.newest.groups):
         gateway.client().reload()
-    gateway.post(group_change(name, added=False))
+    gateway.group_changed(group, False)
     return True
 
 
@@ -70,31 +72,20 @@ def shutdown(gateway: Gateway) -> bool:
 
 @method("supervisor.restart", "boolean")
 def restart(gateway: Gateway) -> bool:
-    """Stop everything, read the file again, and start everything."""
+    """Stop everything, read the file again, and start everything: this process, too."""
     gateway.check_running()
-    gateway.state = RESTARTING
     threading.Thread(target=_restart, args=(gateway,), daemon=True).start()
+    gateway.state = RESTARTING
     return True
 
 
 def _restart(gateway: Gateway) -> None:
+    """As SIGHUP does; servers and pools are those of the newest file then."""
     try:
-        for _ in stop(gateway, gateway.active.processes(), wait=True):
-            pass
-        newest = gateway.read()
-        for names in gateway.active.renew(newest):
-            for name in names:
-                gateway.active.remove(name)
-        for group in newest.groups:
-            if group.name not in gateway.active.groups:
-                gateway.active.add(group.name)
-        gateway.client().reload()
-        for group in newest.groups:
-            _autostart(gateway, group)
+        gateway.read()
+        os.kill(os.getppid(), signal.SIGHUP)
     except UnreadableError:  # as supervisord does, which ends with code 2 then
         gateway.client().down()
-    finally:
-        gateway.state = RUNNING
         gateway.close()
 
 
