@@ -32,6 +32,7 @@ _PROGRAMS = {
     "multiline": (_WITHOUT_SITE, "tasks/multiline.py"),
     "resolve": (_WITHOUT_SITE, "tasks/resolve.py"),
     "watcher": (_WITHOUT_SITE, "tasks/watcher.py"),
+    "write input": (_WITHOUT_SITE, "tasks/write_input.py"),
 }
 
 

@@ -1,27 +1,48 @@
-"""Write to the standard input of a service (sendProcessStdin, `supervisorctl fg`).
-
-The pipe is opened through /proc/PID/fd/0, where the process may have put anything it can read. So only a pipe without a
-name is written to: the one that it got from cohabit, or one that another process gave it.
-"""
+"""Write to the standard input of a service (sendProcessStdin, `supervisorctl fg`)."""
 
 from __future__ import annotations
 
 import errno
 import os
+import subprocess
+
+from cohabit.program import program
+from cohabit.tasks.write_input import write_input
+
+_SECONDS_MAX = 10.0  # of the child, which its user can stop
 
 
 def write_to_input(pid: int, data: bytes) -> None:
-    """Write all of the data. Raises OSError; BlockingIOError if the pipe has no room for it, which may be in part."""
-    path = f"/proc/{pid}/fd/0"
-    link = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    """Write all of the data. Raises OSError; BlockingIOError if the pipe has no room for it, which may be in part.
+
+    The descriptors of a process of another user need CAP_SYS_PTRACE, which a container does not have by default. Then a
+    child does it as that user, with nothing but the data.
+    """
     try:
-        if not os.readlink(f"/proc/self/fd/{link}").startswith("pipe:["):
-            raise OSError(errno.EPIPE, "its standard input is not a pipe")
-        pipe = os.open(f"/proc/self/fd/{link}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    finally:
-        os.close(link)
+        write_input(pid, data)
+    except PermissionError:
+        _write_as_its_user(pid, data)
+
+
+def _write_as_its_user(pid: int, data: bytes) -> None:
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    uid, gid = (int(fields[name].split()[0]) for name in ("Uid", "Gid"))
     try:
-        while data:
-            data = data[os.write(pipe, data) :]
-    finally:
-        os.close(pipe)
+        done = subprocess.run(
+            program("write input", str(pid)),
+            input=data,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=uid,
+            group=gid,
+            extra_groups=(),
+            env={},
+            cwd="/",
+            timeout=_SECONDS_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BlockingIOError(errno.EAGAIN, "a child was stopped") from None
+    if done.returncode:
+        raise OSError(done.returncode, os.strerror(done.returncode))
