@@ -45,7 +45,7 @@ class Mirror:
 
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
-        self._followers: dict[int, tuple[frozenset[str], SimpleQueue[Event | None]]] = {}
+        self._followers: dict[int, tuple[frozenset[str], SimpleQueue[Event | Fault]]] = {}
         self._lock = threading.Lock()
         self._ended = False
         self._known_until = 0.0  # Unix seconds: the states have what happened before
@@ -65,6 +65,7 @@ class Mirror:
                 value = decode(line)
                 if DROPPED in value:
                     self._take_over(client)
+                    self.dropped()
                     continue
                 event = Event.from_json(value)
                 self.happened(event)
@@ -73,7 +74,7 @@ class Mirror:
             with self._lock:
                 self._ended = True
                 for _, queue in self._followers.values():
-                    queue.put(None)
+                    queue.put(_ended())
 
     def _take_over(self, client: Client) -> None:
         status = client.status()
@@ -91,8 +92,14 @@ class Mirror:
                 if event.service in names:
                     queue.put(event)
 
+    def dropped(self) -> None:
+        """Events are missing, because we read too slowly: those who wait may wait for one of them."""
+        with self._lock:
+            for _, queue in self._followers.values():
+                queue.put(Fault(FAILED, "events were lost: the state is not known to have changed"))
+
     def events(self, names: Iterable[str]) -> Following:
-        """The events of these processes from now on. A context; raises Fault when cohabit ends."""
+        """The events of these processes from now on. A context; raises Fault at its end, or if some are lost."""
         return Following(self, frozenset(names))
 
     def add(self, following: Following) -> None:
@@ -100,7 +107,7 @@ class Mirror:
         with self._lock:
             self._followers[id(following)] = (following.names, following.queue)
             if self._ended:
-                following.queue.put(None)
+                following.queue.put(_ended())
 
     def remove(self, following: Following) -> None:
         """It gets no more."""
@@ -113,7 +120,7 @@ class Following:
 
     def __init__(self, mirror: Mirror, names: frozenset[str]) -> None:
         self.names = names
-        self.queue: SimpleQueue[Event | None] = SimpleQueue()
+        self.queue: SimpleQueue[Event | Fault] = SimpleQueue()
         self._mirror = mirror
 
     def __enter__(self) -> Iterator[Event]:
@@ -126,9 +133,13 @@ class Following:
     def _events(self) -> Iterator[Event]:
         while True:
             event = self.queue.get()
-            if event is None:
-                raise Fault(FAILED, "cohabit has ended")
+            if isinstance(event, Fault):
+                raise event
             yield event
+
+
+def _ended() -> Fault:
+    return Fault(FAILED, "cohabit has ended")
 
 
 def _state_of(status: ServiceStatus) -> State:
