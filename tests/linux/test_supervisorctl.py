@@ -366,6 +366,27 @@ def test_a_new_listener_gets_events(both: Callable[[str], list[Server]], action:
     assert [act(server) for server in servers] == [[["added", "new"], ["listener"], []]] * 2
 
 
+def test_listeners_survive_the_end_of_the_gateway(both: Callable[[str], list[Server]]) -> None:
+    """They have lost their pipes, so they are started again."""
+    server = both(CONF + EVENTS.format(listener=" ".join(program("listener.py"))))[1]
+    server.until(cat="RUNNING", listener="RUNNING")
+    server.run.until(lambda: "STATE_RUNNING" in _read(f"{server.folder}/events"), "the first events")
+    os.kill(_gateway_pid(server), signal.SIGKILL)
+    server.until(listener="RUNNING")
+    server.call("supervisor.stopProcess", "cat")
+    stopped = "processname:cat groupname:cat from_state:STOPPING"
+    server.run.until(lambda: stopped in _read(f"{server.folder}/events"), "the events of a restarted listener")
+
+
+def _gateway_pid(server: Server) -> int:
+    """The child of process 1 that runs it."""
+    pid = server.run.process_1().pid
+    for child in _read(f"/proc/{pid}/task/{pid}/children").split():
+        if "gateway/__main__" in _read(f"/proc/{child}/cmdline"):
+            return int(child)
+    raise AssertionError
+
+
 def test_reload_takes_over_new_credentials(both: Callable[[str], list[Server]]) -> None:
     """Of a server section, which had none before."""
     servers = both(CONF)

@@ -13,6 +13,7 @@ if _PACKAGE_PARENT not in sys.path:
 from cohabit.gateway.configuration import Active, read_configuration  # noqa: E402 - as above
 from cohabit.gateway.gateway import RESTARTING, RUNNING, SHUTDOWN, Gateway  # noqa: E402
 from cohabit.gateway.http import Site, listening_sockets  # noqa: E402
+from cohabit.gateway.info import RUNNING as ALIVE  # noqa: E402
 from cohabit.gateway.listeners.dispatcher import Dispatcher  # noqa: E402
 from cohabit.gateway.listeners.payloads import group_change  # noqa: E402
 from cohabit.gateway.listeners.sources import Sources  # noqa: E402
@@ -51,7 +52,10 @@ def main() -> None:
         dispatcher.post(group_change(group.name, added=added))
 
     gateway.post, gateway.group_changed = dispatcher.post, group_changed
+    connected = dispatcher.connected()
     dispatcher.start()
+    if seen_until:
+        _restart_listeners(gateway, connected, seen_until)
     sources.start()
     for name in gateway.active.groups:
         gateway.post(group_change(name, added=True))
@@ -65,6 +69,18 @@ def main() -> None:
             gateway.state = RUNNING
         if (event.time or 0.0) > seen_until:
             sources.happened(event)
+
+
+def _restart_listeners(gateway: Gateway, connected: set[str], since: float) -> None:
+    """Start those again that have lost their pipes with the gateway before this one, or have ended because of that."""
+    lost = []
+    for one in gateway.active.processes():
+        state = gateway.state_of(one)
+        listens = gateway.active.group(one.group).pool is not None and one.namespec not in connected
+        if listens and (state.state in ALIVE or state.stopped >= since):
+            lost.append(one.namespec)
+    if lost:
+        gateway.client().restart(*lost, wait=False)
 
 
 def _last_end(client: Client) -> float:

@@ -113,6 +113,12 @@ class Dispatcher:
     def _subscribe(self) -> None:
         self._subscribed = frozenset(name for one in self._listeners.values() for name in one.events)
 
+    def connected(self) -> set[str]:
+        """The listeners whose pipes were passed by now. Before start()."""
+        while select.select([self._channel], [], [], 0)[0] and self._take_over():
+            pass
+        return {*self._connections, *self._early}
+
     def start(self) -> None:
         """Start the thread."""
         threading.Thread(target=self._run, daemon=True).start()
@@ -142,11 +148,12 @@ class Dispatcher:
             for pool in self._pools.values():
                 pool.accept(event)
 
-    def _take_over(self) -> None:
-        """A listener was started."""
+    def _take_over(self) -> bool:
+        """A listener was started. False: process 1 has ended."""
         data, fds, _, _ = socket.recv_fds(self._channel, _NAME_BYTES_MAX, _FDS)
         if not data:
-            self._poll.unregister(self._channel)  # process 1 has ended
+            self._poll.unregister(self._channel)
+            return False
         name = data.decode()
         for fd in self._early.pop(name, ()):
             os.close(fd)
@@ -157,6 +164,7 @@ class Dispatcher:
             self._connect(name, fds)
         else:
             self._early[name] = fds
+        return True
 
     def _connect(self, name: str, fds: list[int]) -> None:
         pool = self._by_process[name]
