@@ -283,7 +283,7 @@ def _comparable(name: str, value: Any) -> Any:
         return {**hidden, "description": _without_times(value["description"])}
     if isinstance(value, list):
         found = [_comparable(name, one) for one in value]
-        return sorted(found, key=str) if name.endswith(("Group", "Logs")) else found
+        return sorted(found, key=str) if name.endswith(("Group", "Logs", "Process")) else found
     return value
 
 

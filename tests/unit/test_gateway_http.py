@@ -223,7 +223,7 @@ DIGEST = "{SHA}" + hashlib.sha1(CLEAR.encode(), usedforsecurity=False).hexdigest
     ],
 )  # fmt: skip
 def test_credentials(password: str, given: str, status: int) -> None:
-    """User and password, clear or as a digest; the digest itself does not admit."""
+    """User and password, clear or as a digest; the digest itself is not a password."""
     talk = Talk(Server("unix", "scott", password))
     encoded = base64.b64encode(given.encode()).decode()
     assert talk.get("/ok.html", Authorization=f"Basic {encoded}")[0] == status

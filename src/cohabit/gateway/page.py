@@ -159,6 +159,6 @@ def _act(call: Call, asked: str, name: str) -> str:
         case "clearlog":
             call("supervisor.clearProcessLogs", [name])
             return f"Log for {name} cleared"
-    calls = [{"methodName": f"supervisor.{done}Process", "params": [name]} for done in ("stop", "start")]
+    calls = [{"methodName": f"supervisor.{command}Process", "params": [name]} for command in ("stop", "start")]
     call("system.multicall", [calls])
     return f"Process {name} restarted"
