@@ -391,6 +391,8 @@ class ServiceState:
         delay = self.service.restart.delay_seconds
         if delay is None or not self.started:
             delay = min(60.0, 0.1 * 2.0 ** min(count, 20))
+        if self.service.startup is not None:
+            delay = max(delay, 1.0 - self.ran_seconds)  # at most one start each second
         self.restarts = 0 if self.service.startup is not None else count + 1
         self.restart_at = now + delay
 

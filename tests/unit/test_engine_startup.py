@@ -427,3 +427,16 @@ def test_a_signal_death_in_an_expected_code_is_a_failure() -> None:
         machine.EXITED, True, False, KILLED_BY_SIGNAL,
     )  # fmt: skip
     assert unit.run.reason.kind != EXITED_TOO_QUICKLY
+
+
+def test_a_program_without_startsecs_starts_once_a_second_at_most() -> None:
+    """One that ends at once would otherwise keep process 1 busy; one that has run for a second starts again at once."""
+    engine = Supervisor()
+    engine.step(Loaded(plan(program(startup=Startup(0.0, 3), restart=_ALWAYS)).replace(stays=True)), 0.0)
+    engine.step(Spawned("web", 7), 0.0)
+    engine.step(Exited("web", 0), 0.25)
+    assert engine.deadline() == 1.0
+    engine.step(Due(), 1.0)
+    engine.step(Spawned("web", 8), 1.0)
+    engine.step(Exited("web", 0), 2.5)
+    assert engine.deadline() == 2.5

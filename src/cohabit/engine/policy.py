@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 60.0
+# Between two starts of a service with `startup` that its policy restarts at once: supervisord looks once a second.
+BETWEEN_STARTS_SECONDS = 1.0
 
 
 class Verdict(Record):

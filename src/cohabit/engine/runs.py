@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from cohabit.engine import machine, post_stop, pre_stop, startup
 from cohabit.engine.effects import RunHook, SignalTree, Spawn, Unpause
-from cohabit.engine.policy import failed_start, verdict
+from cohabit.engine.policy import BETWEEN_STARTS_SECONDS, failed_start, verdict
 from cohabit.engine.run import ALIVE, DUE, GONE, OUT_OF_MEMORY, OVER, PAUSED, PENDING, SIGNAL, Run, Stop
 from cohabit.engine.unit import HOOK_TIMER, STATE_TIMER
 from cohabit.errors import EXIT_KILLED
@@ -323,7 +323,7 @@ def _policy(unit: Unit) -> Verdict:
     run = unit.run
     if unit.spec.startup is not None and not run.started:
         return failed_start(unit.spec.startup, unit.restarts)
-    return verdict(
+    what = verdict(
         unit.spec.restart,
         unit.code or 0,
         run.ran_seconds,
@@ -332,6 +332,9 @@ def _policy(unit: Unit) -> Verdict:
         failure=unit.failure,
         restart_requested=run.on_failure == RESTART,
     )
+    if unit.spec.startup is None:
+        return what
+    return what.replace(delay_seconds=max(what.delay_seconds, BETWEEN_STARTS_SECONDS - run.ran_seconds))
 
 
 def _stop_timed_out(reason: Reason, stop: Stop) -> Reason:

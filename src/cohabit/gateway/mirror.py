@@ -144,8 +144,9 @@ def _ended() -> Fault:
 
 def _state_of(status: ServiceStatus) -> State:
     ends = [event.time or 0.0 for event in status.history if event.event in _ENDS and event.code is not None]
+    restarts = status.state == "BACKOFF" and not status.restarts
     return State(
-        status.state,
+        "EXITED" if restarts else status.state,
         status.pid,
         status.started or 0.0,
         ends[-1] if ends else 0.0,
@@ -158,7 +159,8 @@ def _state_of(status: ServiceStatus) -> State:
 def _after(before: State, event: Event) -> State:
     """The state after an event."""
     time = event.time or 0.0
-    after = before.replace(state=event.event, pid=event.pid)
+    restarts = event.event == "BACKOFF" and not event.tries  # by autorestart, at once or within a second
+    after = before.replace(state="EXITED" if restarts else event.event, pid=event.pid)
     if event.event == "STARTING":
         return after.replace(started=time, reason=None, why="")
     if event.event in _ENDS:
