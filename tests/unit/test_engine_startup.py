@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cohabit.api.conditions import liveness, readiness
 from cohabit.engine import machine
 from cohabit.engine.events import (
     Due,
@@ -263,6 +264,28 @@ STORIES: dict[str, Story] = {
             (0.6, Exited("other", 0), ("sweep",)),
         ),
     ),
+    "one that may end does so when only what does not count is left": (
+        plan(program(restart=Restart("no")), program("gateway", startup=None, restart=_ALWAYS)).replace(
+            beside=("gateway",)
+        ),
+        (
+            (0.0, up("gateway"), ()),
+            (0.0, up("web"), ()),
+            (1.0, Due(), ()),
+            (2.0, Exited("web", 3), ("signal gateway TERM",)),
+            (2.1, Exited("gateway", 0), ("sweep",)),
+        ),
+    ),
+    "a program that was stopped on request has not ended": (
+        plan(program("web"), program("gateway", startup=None)).replace(beside=("gateway",)),
+        (
+            (0.0, up("gateway"), ()),
+            (0.0, up("web"), ()),
+            (1.0, Due(), ()),
+            (2.0, Requested("stop", ("web",)), ("signal web TERM",)),
+            (2.1, Exited("web", 0), ()),
+        ),
+    ),
     "the highest priority stops first, equal ones at once, and the next level when it is down": (
         staying(*(program(name, startup=Startup(0.0), priority=level) for name, level in
                   (("db", 1), ("web", 999), ("api", 999), ("listener", -1)))),
@@ -400,6 +423,47 @@ def test_it_is_not_ready_before_it_counts_as_started() -> None:
     assert not engine.announced
     engine.step(Due(), 1.0)
     assert (unit.state, unit.run.ready, engine.announced) == (machine.RUNNING, True, True)
+
+
+def test_the_exit_code_is_that_of_the_first_failure() -> None:
+    """Of the programs: a listener that failed before does not count."""
+    engine = Supervisor()
+    names = ("listener", "web", "app")
+    services = (program(name, startup=Startup(0.0), restart=Restart("no")) for name in names)
+    engine.step(Loaded(plan(*services).replace(beside=("listener",))), 0.0)
+    for name in names:
+        engine.step(up(name), 0.0)
+    for name, code in (("listener", 9), ("app", 3), ("web", 4)):
+        engine = reexecuted(engine)
+        engine.step(Exited(name, code), 1.0)
+    assert (engine.phase, engine.ending.code) == ("sweeping", 3)
+
+
+def test_health_says_that_all_have_failed() -> None:
+    """Of what counts, nothing runs, and nothing will; one that was stopped on request or not started may run."""
+    engine = Supervisor()
+    programs = [program(name, startup=Startup(1.0, 0)) for name in ("web", "app")]
+    programs += [program("later", autostart=False), program("listener")]
+    engine.step(Loaded(staying(*programs).replace(beside=("listener",))), 0.0)
+    units = list(engine.units.values())
+
+    def health() -> tuple[str, int, int]:
+        ready = readiness(engine, units, {}, 0.0, named=False)
+        return ready.text, ready.code, liveness(engine, units).code
+
+    engine.step(start_failed("web", "no", 127), 0.0)
+    engine.step(up("app"), 0.0)
+    assert health() == ("ready: 0 services", 0, 0)
+    engine.step(Exited("app", 1), 0.5)
+    text = "all have failed: web cannot start: no; given up after 0 start retries (startretries) (and 1 more)"
+    assert health() == (text, 1, 1)
+    engine.step(Requested("start", ("app",)), 1.0)
+    engine.step(up("app"), 1.0)
+    engine.step(Due(), 2.0)
+    assert health()[1:] == (0, 0)
+    engine.step(Exited("app", 0), 3.0)
+    text = "all have failed or ended: web cannot start: no; given up after 0 start retries (startretries)"
+    assert health() == (text, 1, 1)
 
 
 def test_a_kill_in_its_startsecs_is_a_stop() -> None:

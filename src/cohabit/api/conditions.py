@@ -60,6 +60,8 @@ def readiness(
         if engine.phase == LOADING:
             return Answer(1, "the file is still being read", error=control.LOADING)
         return Answer(1, f"stopping: {text_of(engine.ending.reason)}", error=control.STOPPING)
+    if not named and (nothing_left := _describe_nothing_left(engine)):
+        return Answer(1, nothing_left, error=control.NOT_READY)
     counted = [unit for unit in units if named or _counts(unit)]
     reasons = [_describe_blocked(unit, blocked[unit.name][0], now) for unit in counted if unit.name in blocked]
     reasons += [f"{unit.name} {_describe_not_ready(engine, unit)}" for unit in counted if not _is_ready(unit)]
@@ -71,12 +73,14 @@ def readiness(
 
 
 def liveness(engine: Supervisor, units: Sequence[Unit]) -> Answer:
-    """Return 1 if a restart of the container may help: a service is unhealthy, or an essential one is FATAL."""
+    """Return 1 if a restart of the container may help: a service is unhealthy, or an essential one or all are FATAL."""
     for unit in units:
         if unit.health.status == health.UNHEALTHY:
             return Answer(1, f"{unit.name} {_describe_unhealthy(unit)}")
         if unit.state == machine.FATAL and unit.spec.essential:
             return Answer(1, f"{unit.name} {text_of(unit.run.reason)}")
+    if len(units) == len(engine.units) and (nothing_left := _describe_nothing_left(engine)):
+        return Answer(1, nothing_left)
     return Answer(0, f"alive: {'starting' if engine.phase == LOADING else engine.phase}")
 
 
@@ -191,6 +195,18 @@ def unreachable(units: Sequence[Unit]) -> Answer:
 def _first_failure(units: Sequence[Unit]) -> int:
     """Return the exit code of the first unit that failed, 1 if it ended with 0; 0 if none did."""
     return next((unit.code or 1 for unit in units if unit.failure), 0)
+
+
+def _describe_nothing_left(engine: Supervisor) -> str:
+    """Return the reason if no service that takes part runs or will run without a request, and one is FATAL; or ""."""
+    beside = engine.plan.beside if engine.plan else ()
+    units = [unit for unit in engine.units.values() if unit.name not in beside and not unit.dormant]
+    failed = [unit for unit in units if unit.state == machine.FATAL]
+    if engine.phase != UP or not failed or any(not unit.ended or unit.restart_pending for unit in units):
+        return ""
+    what = "all have failed" if len(failed) == len(units) else "all have failed or ended"
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return f"{what}: {failed[0].name} {text_of(failed[0].run.reason)}{more}"
 
 
 def _counts(unit: Unit) -> bool:

@@ -30,8 +30,9 @@ COMMAND = Command(
         "For Docker's HEALTHCHECK and for Kubernetes' exec probes: --ready for a readinessProbe, --live for a "
         "livenessProbe. It answers within 5 seconds.\n\n"
         "Without a SERVICE, --ready does not count a service that was stopped on request, one with a schedule, and one "
-        "that is neither essential nor a job that another service waits for. A service whose output has waited for its "
-        "log destination for 3 seconds is not ready; it is alive."
+        "that is neither essential nor a job that another service waits for. Both fail if no service runs or will run "
+        "again, and one is FATAL, as when all programs of a supervisord.conf have failed. A service whose output has "
+        "waited for its log destination for 3 seconds is not ready; it is alive."
     ),
     exit_codes=(
         ("0", "yes"),

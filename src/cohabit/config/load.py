@@ -194,22 +194,23 @@ def _check(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: 
         skipped = [f"{draft.where}: {name} would be skipped now: {why}" for name, why in now.items()]
         merged = [f"{draft.where}: with {', '.join(draft.files[1:])}"] if len(draft.files) > 1 else []
         notes = [*merged, *skipped, *_divided_total(plan, draft), *_times_of_hooks(plan, draft)]
-        _print(_wrapped([*notes, f"{draft.where}: {_rule_of_the_end(plan)}"]))
+        _print(_wrapped([*notes, f"{draft.where}: {_rule_of_the_end(plan, draft)}"]))
         valid = f"{draft.where}: valid: {len(counts)} service{'s' if len(counts) != 1 else ''} ({names})"
         _print(_wrapped([valid]))
     return exit_code_of(errors)
 
 
-def _rule_of_the_end(plan: Plan) -> str:
+def _rule_of_the_end(plan: Plan, draft: Draft) -> str:
     """Say which services end the container, and when."""
-    if plan.stays:
-        return "the container ends on request only, as with supervisord"
     services = plan.services.values()
     always = [each.service for each in services if each.essential and each.ends_on_success]
     by_failure = [each.service for each in services if each.essential and not each.ends_on_success]
-    cases = [f"{_named(always)} ends (essential: true)"] if always else []
+    cases = [f"{_named(always)} ends ({'essential=true' if draft.stays else 'essential: true'})"] if always else []
     cases += [f"{_named(by_failure)} fails"] if by_failure else []
-    return f"the container ends when {', when '.join([*cases, 'all have ended'])}, or on request"
+    if plan.stays and not cases:
+        return "the container ends on request only, as with supervisord"
+    cases += [] if plan.stays else ["all have ended"]
+    return f"the container ends when {', when '.join(cases)}, or on request"
 
 
 def _named(instances: list[str]) -> str:

@@ -117,7 +117,8 @@ class Ending:
 
     def all_ended(self, now: float) -> None:
         """No service runs, and none will start again."""
-        units = self._container.services.units.values()
+        beside = self._container.plan.beside if self._container.plan else ()
+        units = [unit for unit in self._container.services.units.values() if unit.name not in beside]
         failures = [unit for unit in units if unit.failed]
         if not failures:
             took_part = [unit for unit in units if not unit.dormant]

@@ -9,6 +9,8 @@ from cohabit.plan.model import POST_START
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cohabit.engine.surroundings import Services
     from cohabit.plan.diff import Difference
     from cohabit.plan.model import Plan, Service
@@ -75,9 +77,12 @@ class Membership:
             self._services.health_monitor.begin(unit, now)
         self._services.mark_dirty(unit)
 
-    def all_ended(self) -> bool:
-        """Whether all services that took part have ended for good. Those with `autostart: false` may never start."""
-        units = self._services.units.values()
+    def all_ended(self, beside: Collection[str]) -> bool:
+        """Whether all services that took part have ended for good. Those with `autostart: false` may never start.
+
+        beside: those that do not count.
+        """
+        units = [unit for unit in self._services.units.values() if unit.name not in beside]
         took_part = [unit for unit in units if not unit.dormant]
         return all(unit.ended for unit in took_part) and (bool(took_part) or not units)
 

@@ -204,8 +204,9 @@ class Supervisor:
         while (unit := services.membership.next_to_forget()) is not None:
             services.membership.forget(unit)
             self.container.do(Forget(unit.name))
-        stays = self.plan is not None and self.plan.stays
-        if not (stays or services.active) and services.membership.all_ended():
+        stays, beside = (False, ()) if self.plan is None else (self.plan.stays, self.plan.beside)
+        active = any(name not in beside for name in services.active)
+        if not (stays or active) and services.membership.all_ended(beside):
             self.ending.all_ended(now)
             services.reconcile(now)
         elif not self.announced and not services.not_ready:

@@ -105,7 +105,8 @@ def _plan(draft: Draft, chosen: dict[str, DraftService], requested: Collection[s
         draft.reloads,
         tuple(name for name in draft.services if name not in chosen),
         draft.exit_code_from,
-        stays=draft.stays,
+        stays=draft.stays and not draft.exit_when_all_ended,
+        beside=draft.beside,
     )
 
 

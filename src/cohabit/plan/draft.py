@@ -100,6 +100,7 @@ class Draft(Record):
     stays, groups, pid_file: of supervisord. stays: as that of Plan; what this machine cannot run is a warning then,
     since the container goes on without it, and no service but `main` has the container's terminal or standard input.
     groups: the group of each service, which is its `service` in the Plan. pid_file: where our pid is written, or "".
+    exit_when_all_ended: the container ends all the same when no service is left. beside: as that of Plan.
     """
 
     where: SourceLocation
@@ -123,3 +124,5 @@ class Draft(Record):
     stays: bool = False
     groups: dict[str, str] = {}  # noqa: RUF012 - same
     pid_file: str = ""
+    exit_when_all_ended: bool = False
+    beside: tuple[str, ...] = ()

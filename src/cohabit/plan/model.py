@@ -382,7 +382,8 @@ class Plan(Record):
     of the file that do not take part: their profiles are not active, or others were named. exit_code_from: the service
     whose exit code is that of the container, or "" for that of the service that ended it. joined: services that take
     part only because one that was started or scaled by name depends on them. watches: the rules of develop.watch have
-    an effect (`up --watch`). stays: the container does not end when no service is left (supervisord).
+    an effect (`up --watch`). stays: the container does not end when no service is left (supervisord). beside: services
+    that do not count for that: event listeners, and the gateway.
     """
 
     services: dict[str, Service]
@@ -399,6 +400,7 @@ class Plan(Record):
     joined: tuple[str, ...] = ()
     watches: bool = False
     stays: bool = False
+    beside: tuple[str, ...] = ()
 
     @property
     def main_log(self) -> bool:

@@ -100,10 +100,13 @@ class Environment:
         except InterpolationError:
             return  # the key has no other effect here, so its variables need not be set
 
-    def of_service(self, keys: ServiceKeys, node: Node, path: str, converter: Converter) -> dict[str, str | None]:
+    def of_service(
+        self, keys: ServiceKeys, node: Node, path: str, converter: Converter, if_missing: str = _IF_MISSING
+    ) -> dict[str, str | None]:
         """All variables of a service: `environment` overrides `env_file`. None removes an inherited variable.
 
         The variables of an env file may refer to those of the files before it, and to those of `environment`.
+        if_missing: what to do about a file that does not exist.
         """
         written = node.value if isinstance(node.value, dict) else {}
         line = written["environment"].line if "environment" in written else node.line
@@ -115,7 +118,7 @@ class Environment:
 
         for item in [] if self.read_at_start(keys) else _entries(keys):
             try:
-                values |= self._read(self._path(item), item, lookup, own, _IF_MISSING)
+                values |= self._read(self._path(item), item, lookup, own, if_missing)
                 if self._texts[self._path(item)] is None and _may_write_files(keys):
                     text = f"{path}.env_file: {item.path} does not exist now (if it is written later: read: start)"
                     converter.report(written["env_file"].line, text, warning=True)

@@ -45,12 +45,12 @@ def read_probe(check: HealthcheckKeys | None, report: Report) -> Probe | None:
     kind = "NONE" if check.test == "NONE" else test[0] if test else ""
     if kind == "NONE":
         return None
-    if kind not in _KINDS:
-        hint = did_you_mean(kind, (*_KINDS, "NONE"))
-        report("test", f"unknown kind {kind[:40]!r}: expected {', '.join(_KINDS)} or NONE{hint}")
+    if kind not in KINDS:
+        hint = did_you_mean(kind, (*KINDS, "NONE"))
+        report("test", f"unknown kind {kind[:40]!r}: expected {', '.join(KINDS)} or NONE{hint}")
         return None
     try:
-        probe = _KINDS[kind](test[1:])
+        probe = KINDS[kind](test[1:])
     except ValueError as error:
         report("test", str(error))
         return None
@@ -147,7 +147,7 @@ def _one(kind: str, what: str, arguments: Sequence[str]) -> str:
     return arguments[0]
 
 
-_KINDS: dict[str, Callable[[Sequence[str]], Probe]] = {
+KINDS: dict[str, Callable[[Sequence[str]], Probe]] = {
     "CMD": _exec,
     "CMD-SHELL": _shell,
     "HTTP": _http,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cohabit import paths
 from cohabit.config.readers.find import NoInputError, Source
+from cohabit.config.readers.supervisord_own import OwnSections, with_dependencies, with_own
 from cohabit.config.supervisord.conf import read_conf
 from cohabit.config.supervisord.conversions import AUTO, NONE, SYSLOG
 from cohabit.config.supervisord.gateway import connected, gateway_service
@@ -33,7 +34,7 @@ from cohabit.plan.model import MAIN_LOG, OWN_NAME, TOTAL_GRACE_SECONDS, Logging
 from cohabit.program import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from cohabit.config.supervisord.sections import Conf, GroupSection, ProcessEntry, SupervisordSection
     from cohabit.plan.model import Service
@@ -119,28 +120,34 @@ def read(source: Source, environ: Mapping[str, str]) -> Draft:
     conf = read_conf(reading, source.text, source.arguments)
     if conf is None:
         return Draft(location, {}, problems=(*source.warnings, *reading.problems), stays=True)
+    own = OwnSections(reading, conf, environ)
     services: dict[str, DraftService] = {}
     groups: dict[str, str] = {}
+    beside: list[str] = []
     for group in conf.groups:
         for entry in sorted(group.processes, key=lambda one: one.priority):
-            item = _draft_service(reading, conf, group, entry)
+            item = with_own(_draft_service(reading, conf, group, entry), group, entry, own)
             if item.service.name in services:
                 text = f"[{entry.section}] has a process {item.service.name!r} as another program: only this one runs"
                 reading.warn(text, item.where.line)
                 del services[item.service.name]
             services[item.service.name] = item
             groups[item.service.name] = group.name
-    main_log = _main_log(conf.supervisord)
-    services = _with_one_rotation(reading, services, main_log)
+            beside += [item.service.name] if group.pool else []
+    main_log = _main_log(conf.supervisord, own.container.logging or (Logging(MAIN_LOG),))
+    services = _with_one_rotation(reading, with_dependencies(services, conf, own), main_log)
     gateway = _gateway(reading, conf, source)
     if gateway is not None:
         services[gateway.name] = DraftService(gateway, location, essential=False)
         groups[gateway.name] = gateway.name
-    _add_notices(reading, conf)
+        beside.append(gateway.name)
+    own.report_all()
+    _add_notices(reading, conf, {name for name, item in services.items() if item.service.logging == (Logging("none"),)})
+    total = own.container.stop_grace_seconds
     return Draft(
         location,
         services,
-        _total_grace(services.values()),
+        _total_grace(services.values()) if total is None else total,
         (*source.warnings, *reading.problems),
         logging=main_log,
         files=conf.files,
@@ -149,6 +156,8 @@ def read(source: Source, environ: Mapping[str, str]) -> Draft:
         stays=True,
         groups=groups,
         pid_file=conf.supervisord.pidfile,
+        exit_when_all_ended=own.container.exit_when_all_ended,
+        beside=tuple(beside),
     )
 
 
@@ -206,20 +215,20 @@ def _total_grace(services: Iterable[DraftService]) -> float:
     return max(sum(longest.values()), TOTAL_GRACE_SECONDS)
 
 
-def _main_log(supervisord: SupervisordSection) -> tuple[Logging, ...]:
-    """Where cohabit's own messages go: to stdout, since it is in the foreground, and to the main log if it is set."""
-    found = [] if supervisord.silent else [Logging(MAIN_LOG)]
+def _main_log(supervisord: SupervisordSection, output: tuple[Logging, ...]) -> tuple[Logging, ...]:
+    """Where cohabit's own messages go: to `output`, as in the foreground, and to the main log if it is set."""
+    found = [] if supervisord.silent else [*output]
     path = supervisord.logfile
     if "logfile" in supervisord.given and path not in (*STREAMS, os.devnull):
         file = file_logging(path, supervisord.logfile_maxbytes, supervisord.logfile_backups).replace(format=MAIN_LOG)
         found.append(syslog_logging("supervisord") if path == SYSLOG else file)
     elif supervisord.silent and path in STREAMS and "logfile" in supervisord.given:
-        found.append(Logging(MAIN_LOG))
+        found += output
     return tuple(found) or (Logging("none"),)
 
 
-def _add_notices(reading: Reading, conf: Conf) -> None:
-    """One warning for each kind of thing that has no effect."""
+def _add_notices(reading: Reading, conf: Conf, unlogged: Collection[str]) -> None:
+    """One warning for each kind of thing that has no effect. unlogged: processes whose output goes nowhere."""
     supervisord = conf.supervisord
     if reading.ignored:
         reading.warn(f"ignored, as by supervisord: {', '.join(reading.ignored)}")
@@ -244,7 +253,8 @@ def _add_notices(reading: Reading, conf: Conf) -> None:
     in_memory = [
         namespec(group.name, each.name)
         for group, each in entries
-        if AUTO in (each.stdout.logfile, NONE if each.redirect_stderr else each.stderr.logfile)
+        if namespec(group.name, each.name) in unlogged
+        and AUTO in (each.stdout.logfile, NONE if each.redirect_stderr else each.stderr.logfile)
     ]
     if in_memory:
         text = (

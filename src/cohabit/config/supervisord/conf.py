@@ -56,6 +56,8 @@ _KINDS: dict[str, frozenset[str] | None] = {
     f"{PROGRAM}:": _PROGRAM_OPTIONS,
     f"{FCGI}:": _PROGRAM_OPTIONS | {"socket", "socket_backlog", "socket_owner", "socket_mode"},
     f"{LISTENER}:": _PROGRAM_OPTIONS | {"events", "buffer_size", "result_handler"},
+    "x-cohabit": None,  # those of our own, which readers/supervisord_own.py reads
+    "x-cohabit:": None,
     "inet_http_server": _SERVER_OPTIONS | {"port"},
     "unix_http_server": _SERVER_OPTIONS | {"file", "chmod", "chown"},
 }  # fmt: skip

@@ -32,7 +32,12 @@ def as_compose(plan: Plan) -> tuple[Plan, list[str]]:
         valid = name if VALID.fullmatch(name) else free_name(_SEPARATOR.sub("-", name), names.values())
         names[name] = valid
     services = {
-        names[name]: service.replace(name=names[name], service=names[name]) for name, service in plan.services.items()
+        names[name]: service.replace(
+            name=names[name],
+            service=names[name],
+            depends_on=tuple(need.replace(service=names[need.service]) for need in service.depends_on),
+        )
+        for name, service in plan.services.items()
     }
     notes = []
     if len({service.priority for service in services.values()}) > 1:
@@ -41,5 +46,6 @@ def as_compose(plan: Plan) -> tuple[Plan, list[str]]:
         owners = [name for name, service in services.items() if is_lost(service)]
         if owners:
             notes.append(f"{what}: no key here: {', '.join(owners)}")
-    notes.append("the container ends when all services have ended, not on request only")
+    if plan.stays:
+        notes.append("the container ends when all services have ended, not on request only")
     return plan.replace(services=services), notes
