@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cohabit.cli import convert
 from cohabit.config import load
 from cohabit.config.keys.table import fields_of
 from cohabit.config.readers import registry
 from cohabit.config.readers.supervisord_own import ContainerKeys, ProgramKeys
 from cohabit.config.values.file_variables import resolve
+from cohabit.errors import UsageError
 from cohabit.plan.build import build
 from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Logging, Probe
+from cohabit.reactor.signals import InheritedSignals
 
 if TYPE_CHECKING:
     from cohabit.plan.draft import Draft
@@ -238,19 +241,52 @@ def test_a_cycle_is_an_error_with_its_line() -> None:
 )
 def test_check_says_how_the_container_ends(text: str, rule: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     read(text)
-    assert load.main(["check", repr({"files": ["s.conf"]})]) == 0
+    assert load.main("check", {"files": ["s.conf"]}) == 0
     assert f"s.conf: the container ends {rule}\n" in capfdbinary.readouterr().out.decode()
 
 
 def test_config_has_them(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     read("[x-cohabit:db]\nhealthcheck=TCP 80\n[x-cohabit:web]\nessential=true\ndepends_on=db: service_healthy\n")
-    assert load.main(["config", repr({"files": ["s.conf"]})]) == 0
+    assert load.main("config", {"files": ["s.conf"]}) == 0
     with open("cohabit.yaml", "wb") as file:
         file.write(capfdbinary.readouterr().out)
     draft: Any = registry.read({"files": ["cohabit.yaml"]}, ENVIRON)
     assert draft.services["all-web"].essential
     assert draft.services["all-web"].service.depends_on == (Dependency("all-db", HEALTHY),)
     assert not [problem for problem in draft.problems if not problem.warning]
+
+
+def test_convert_writes_a_file(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """With the notes as comments, and nothing for supervisorctl."""
+    read("[eventlistener:l]\ncommand=l\nevents=TICK_5\n[x-cohabit:web]\nessential=true\ndepends_on=l, db\n")
+    request = {"supervisord": {"configuration": "s.conf"}}
+    assert load.main("convert", request) == 0
+    text = capfdbinary.readouterr().out.decode()
+    assert "# event listeners, and the servers for supervisorctl, are left out: l, gateway\n" in text
+    Path("cohabit.yaml").write_text(text)
+    draft = registry.read({"files": ["cohabit.yaml"]}, ENVIRON)
+    assert not [problem for problem in draft.problems if not problem.warning]
+    assert list(draft.services) == ["all-web", "all-db", "migrate"]
+    assert draft.services["all-web"].service.depends_on == (Dependency("all-db"),)
+
+
+def test_a_main_log_becomes_a_log_of_a_cohabit_yaml(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    Path("x.conf").write_text("[supervisord]\nlogfile=/tmp/main.log\n[program:x]\ncommand=x\n")
+    assert load.main("convert", {"supervisord": {"configuration": "x.conf"}}) == 0
+    Path("cohabit.yaml").write_bytes(capfdbinary.readouterr().out)
+    assert not [one for one in registry.read({"files": ["cohabit.yaml"]}, ENVIRON).problems if not one.warning]
+
+
+def test_convert_prints_errors(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    read("[x-cohabit:web]\nesential=true\n")
+    assert load.main("convert", {"supervisord": {"configuration": "s.conf"}, "output": "out.yaml"}) == 2
+    assert b"unknown key (did you mean 'essential'?)" in capfdbinary.readouterr().out
+    assert not Path("out.yaml").exists()
+
+
+def test_convert_takes_one_file() -> None:
+    with pytest.raises(UsageError, match="one file at a time, got 2"):
+        convert.main(InheritedSignals.at_start(), ["a.conf", "b.conf"])
 
 
 def test_the_page_lists_all_options() -> None:

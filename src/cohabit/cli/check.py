@@ -56,6 +56,11 @@ def run_loader(
         return command.show_help()
     request = {**read_request(command, values), "services": services, "json": values["json"]}
     request |= more(values) if more else {}
+    return become_loader(inherited, command.name, request)
+
+
+def become_loader(inherited: InheritedSignals, name: str, request: dict[str, Any]) -> int:
+    """Be the loader from now on, in this process. name: of the command. Returns the exit code."""
     signals.set_mask(inherited.mask)
     run: Callable[[str, dict[str, Any]], int] = load("cohabit.config.loader").run
-    return run(command.name, request)
+    return run(name, request)

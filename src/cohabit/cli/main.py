@@ -60,6 +60,7 @@ GROUPS = {
     "files": {
         "check": "report the errors and warnings of the file",
         "config": "print the resolved configuration",
+        "convert": "print a supervisord.conf as a cohabit.yaml",
         "doctor": "find faults in this container, or in a Dockerfile",
         "completion": "print a completion script for bash, zsh or fish",
         "help": "print the help of a command",

@@ -85,7 +85,9 @@ def main(
     machine = () if as_written else check_machine(plan or _readable(draft), draft, environ, build=in_build)
     if in_build:
         machine = _as_notes(machine)
-    if command == "config" or draft.stays:  # it is shown even on a machine that cannot run it; supervisord goes on
+    if (
+        command in ("config", "convert") or draft.stays
+    ):  # it is shown even on a machine that cannot run it; supervisord goes on
         machine = tuple(diagnostic.replace(warning=True) for diagnostic in machine)
     if draft.stays:
         machine = _once(machine)
@@ -101,7 +103,7 @@ def main(
         try:
             _redirect(request["output"])
         except OSError as error:
-            return _fail(f"cannot config: cannot write {request['output']}: {error.strerror}", EXIT_SYSTEM)
+            return _fail(f"cannot {command}: cannot write {request['output']}: {error.strerror}", EXIT_SYSTEM)
     if request.get("show") and not errors:
         return _show(request["show"], plan, draft, as_json=bool(request.get("json")))
     if request.get("json"):
@@ -353,4 +355,4 @@ def _in_order(diagnostics: Any) -> list[Diagnostic]:
     return [diagnostic for group in found.values() for diagnostic in sorted(group, key=lambda one: one.where.line)]
 
 
-_COMMANDS = {"plan": _plan, "check": _check, "config": _config}
+_COMMANDS = {"plan": _plan, "check": _check, "config": _config, "convert": _config}
