@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from cohabit.doctor import known, process_checks, wrapper
+from cohabit.doctor import known, process_checks, supervisord, wrapper
 from cohabit.doctor.context import Unknown
 from cohabit.doctor.findings import ERROR, HINT, WARNING, Finding
 from cohabit.doctor.process_checks import base_rows, split
@@ -65,6 +65,8 @@ def examine(image: Image, file: str, find: Callable[[str], File | Unknown] = _no
         found += [
             Finding(rule, level, SourceLocation(file, line), *texts) for level, line, *texts in check(image, start)
         ]
+    if start.cohabit is None:
+        found += supervisord.examine(image, process_checks.staying(start), file, find)
     said = any(one.rule in _SAYS_WHAT_RUNS for one in found)
     return [one for one in found if not (said and one.rule == "not-cohabit")]
 

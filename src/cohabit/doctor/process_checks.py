@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, TypeAlias
 
-from cohabit.doctor import known, replacement, script, sh, start, wrapper
+from cohabit.doctor import known, replacement, script, sh, start, supervisord, wrapper
 from cohabit.doctor.context import File, Unknown
 from cohabit.doctor.findings import ERROR, HINT, WARNING
 from cohabit.doctor.sh_tokens import Word
@@ -51,7 +51,7 @@ def _supervisor(image: Image, start_command: StartCommand) -> Iterator[FindingFi
         return
     item = start_command.instruction
     line = item.line if item else image.line
-    argv = _staying(start_command)
+    argv = staying(start_command)
     if any(
         one.name and argv and argv[0] in getattr(one.conduct and one.conduct.last, "argv", ())
         for one in start_command.scripts
@@ -63,12 +63,13 @@ def _supervisor(image: Image, start_command: StartCommand) -> Iterator[FindingFi
         init = start.supervisor(argv)
         if init is not None:
             what = f"CMD is {argv[0]}, behind {start_command.argv[0]}"
-            yield WARNING, image.cmd.line, what, f"{argv[0]} {init.behaviour}", _INSTEAD
+            yield WARNING, image.cmd.line, what, f"{argv[0]} {init.behaviour}", _instead("CMD", argv)
             return
     if init is not None:
         if image.cmd and image.cmd.argv and image.cmd is not item and argv[0] in image.cmd.argv:
             line = image.cmd.line
-        yield WARNING, line, f"{argv[0]} runs the services", f"it {init.behaviour}", _INSTEAD
+        name = "CMD" if item is None or (image.cmd and argv[0] in (image.cmd.argv or ())) else item.name
+        yield WARNING, line, f"{argv[0]} runs the services", f"it {init.behaviour}", _instead(name, argv)
         return
     base = next((row for row in base_rows(image.base) if row.init), None)
     if base is not None and image.entrypoint is None and base.init != "tini":
@@ -77,7 +78,13 @@ def _supervisor(image: Image, start_command: StartCommand) -> Iterator[FindingFi
         yield WARNING, line, what, f"it {init.behaviour}", replacement.recommended()
 
 
-def _staying(start_command: StartCommand) -> tuple[str, ...]:
+def _instead(name: str, argv: tuple[str, ...]) -> str:
+    """The line to write. name: of the instruction. A supervisord.conf runs as it is."""
+    arguments = supervisord.arguments_of(argv)
+    return _INSTEAD if arguments is None else supervisord.instead(name, arguments)
+
+
+def staying(start_command: StartCommand) -> tuple[str, ...]:
     """The command line that stays, without the programs that only run it; () if it is not known."""
     if start_command.final:
         return start.unwrapped(start_command.final)[1]
@@ -95,8 +102,8 @@ def _not_cohabit(image: Image, start_command: StartCommand) -> Iterator[FindingF
     if start_command.cohabit is not None:
         return
     item = start_command.instruction
-    argv = _staying(start_command) or start.unwrapped(start_command.argv)[1]
-    if start_command.shell and not _staying(start_command):
+    argv = staying(start_command) or start.unwrapped(start_command.argv)[1]
+    if start_command.shell and not staying(start_command):
         what = f"a script of the shell ({item.name if item else 'CMD'}) is what the container runs"
     else:
         what = f"{argv[0]} is what the container runs" if argv else "what the container runs is the base image's own"

@@ -30,6 +30,12 @@ RULES = {
     "healthcheck-program": "HEALTHCHECK runs a program that the image does not contain",
     "volume-run": "A volume at /run",
     "runtime-directory": "The container runs as another user than root, without /run/cohabit",
+    # a supervisord.conf
+    "supervisord-daemonizes": "supervisord puts itself in the background",
+    "supervisord-log": "A log of supervisord is a stream of the container, with a maximum size",
+    "supervisord-server": "HEALTHCHECK runs supervisorctl, and supervisord has no server",
+    "supervisord-listener": "An event listener is only there to end the container",
+    "supervisord-stdout": "supervisor-stdout adds the prefixes of lines",
     # scripts
     "script-not-examined": "A script could not be judged",
     "script-carriage-returns": "The lines of a script end with CR LF",
