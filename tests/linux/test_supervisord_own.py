@@ -85,4 +85,5 @@ def test_health_fails_if_all_are_fatal(supervisord: Supervisord, tmp_path: Path)
     run.until_printed("gave up: a entered FATAL state")
     assert ask(run, str(tmp_path), "health", code=1).startswith("all have failed: a cannot start: ")
     ask(run, str(tmp_path), "health", "--live", code=1)
+    assert "startretries" in ask(run, str(tmp_path), "why", "a")
     assert run.stop() == 0

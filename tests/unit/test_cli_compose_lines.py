@@ -34,7 +34,7 @@ DOCUMENTED = {
         "--no-env-resolution --no-interpolate --no-normalize --no-path-resolution -o --output --profiles -q --quiet "
         "--resolve-image-digests --services --variables --volumes"
     ),
-    "convert": "",
+    "convert": "--format",
     "cp": "",
     "create": "",
     "diff": "",
@@ -155,7 +155,7 @@ REFUSED = [
     ("attach --index x web", "not the number of a replica"),
     ("fg web", "cohabit attach web"),
     ("build", "docker build"),
-    ("convert", "cohabit config"),
+    ("convert --format json", "cohabit config"),
     ("cp web:/a b", "all services have the same files"),
     ("create", "cohabit check"),
     ("images", "docker image ls"),
@@ -190,7 +190,6 @@ REFUSED = [
     ("add web", "cohabit reload"),
     ("clear web", "cohabit logs -f --tail 0 web"),
     ("exit", "cohabit down"),
-    ("convert --format json", "write: cohabit config)"),
     ("inspect --format {{.State}} web", "write: cohabit ps --json web)"),
     ("ls -a --format json", "write: cohabit ps)"),
     ("export -o x.tar web", "docker export"),

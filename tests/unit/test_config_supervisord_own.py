@@ -141,6 +141,13 @@ def test_secret_files_are_opt_in() -> None:
     assert "A_FILE" not in found.environment
 
 
+def test_both_forms_of_a_secret_are_an_error() -> None:
+    text = "[program:x]\ncommand=x\nenvironment=A_FILE=/run/secrets/a,A=b\n[x-cohabit:x]\nsecret_files=true\n"
+    assert [one.text for one in read(text).problems if not one.warning] == [
+        "services.x.environment: both A and A_FILE are set (remove one)"
+    ]
+
+
 def test_logging_of_a_program_replaces_its_log_files() -> None:
     text = "[x-cohabit:web]\nlogging=json\nlogging_mode=non-blocking\nlogging_multiline_pattern=^$x\n"
     found = plan_of(text).services["all:web"]

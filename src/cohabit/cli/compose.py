@@ -28,7 +28,6 @@ COMMANDS = {
     "cat": "write: cohabit config{}",
     "clear": "the lines that are kept are limited, and not cleared; new ones only: cohabit logs -f --tail 0{}",
     "commit": "this is done outside, with docker commit CONTAINER",
-    "convert": "write: cohabit config{}",
     "cp": "all services have the same files: cp; from outside: docker cp",
     "create": "services have no containers to create; to examine the file: cohabit check",
     "daemon-reload": "write: cohabit reload",
@@ -183,6 +182,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "--detach-keys": "there is no detaching (leave it out)",
     },
     "check": dict.fromkeys(("-q", "--quiet"), "this prints only errors: cohabit config -q"),
+    "convert": {"--format": "Compose's convert is config here (write: cohabit config --format FORM)"},
     "config": {
         "--no-normalize": "the output is always in canonical form (as it is written: --no-interpolate)",
         "--no-path-resolution": "paths are printed as they are written (leave it out)",

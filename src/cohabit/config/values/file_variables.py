@@ -87,7 +87,8 @@ def _errors(requested: dict[str, tuple[str, str]], service: Service, environ: Ma
     for name, (variable, path) in requested.items():
         other = variable if given.get(variable) else first.setdefault(variable, name)
         if other == variable or requested[other][1] != path:
-            keep = "" if name.startswith(EXPLICIT) else f", or list {name} in path_variables to keep the path"
+            has_key = not name.startswith(EXPLICIT) and service.startup is None  # a supervisord.conf has none
+            keep = f", or list {name} in path_variables to keep the path" if has_key else ""
             yield f"both {other} and {name} are set (remove one{keep})"
         elif not path.startswith("/"):
             yield f"{name} must be an absolute path"
