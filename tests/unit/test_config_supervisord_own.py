@@ -11,7 +11,7 @@ from cohabit.cli import convert
 from cohabit.config import load
 from cohabit.config.keys.table import fields_of
 from cohabit.config.readers import registry
-from cohabit.config.readers.supervisord_own import ContainerKeys, ProgramKeys
+from cohabit.config.readers.supervisord_own_fields import ContainerKeys, ProgramKeys
 from cohabit.config.values.file_variables import resolve
 from cohabit.errors import UsageError
 from cohabit.plan.build import build

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from cohabit.config.keys.convert import UNSET, Converter
 from cohabit.config.keys.environment import Environment
-from cohabit.config.keys.fields import DependsOnKeys, HealthcheckKeys, Seconds, ServiceKeys
+from cohabit.config.keys.fields import ServiceKeys
 from cohabit.config.keys.healthcheck import KINDS, read_probe
 from cohabit.config.keys.logging import LoggingReader
-from cohabit.config.keys.table import Keys
+from cohabit.config.readers.supervisord_own_fields import ContainerKeys, ProgramKeys
 from cohabit.config.supervisord.conversions import AUTO
 from cohabit.config.supervisord.services import STREAMS, namespec
 from cohabit.errors import EXIT_SUPERVISORD
@@ -28,6 +28,7 @@ from cohabit.plan.record import Record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from cohabit.config.keys.table import Keys
     from cohabit.config.supervisord.reading import Reading
     from cohabit.config.supervisord.sections import Conf, GroupSection, ProcessEntry
     from cohabit.plan.draft import Diagnostic, DraftService
@@ -42,25 +43,6 @@ _ALL_KNOWN = re.compile(r"\(known keys: .*\)$")
 _CONDITION = re.compile(r"(.+?):(?:\s+|(?=service_))(\S+)", re.DOTALL)
 # Keys that are maps in a cohabit.yaml, each with what is written without a suffix here.
 _MAPS = {"healthcheck": "test", "logging": "driver"}
-
-
-class ContainerKeys(Keys):
-    """[x-cohabit]."""
-
-    exit_when_all_ended: Annotated[bool, "The container ends when every program is FATAL or has ended."] = False
-    stop_grace_period: Annotated[Seconds | None, "Maximum time to stop all programs together."] = None
-    logging: Annotated[Node | None, "The driver of programs whose output goes to no file."] = None
-
-
-class ProgramKeys(Keys):
-    """[x-cohabit:NAME]."""
-
-    depends_on: Annotated[dict[str, DependsOnKeys] | None, "Programs or groups that it waits for."] = None
-    env_file: Annotated[list[str] | None, "Files of variables, relative to the directory of the conf."] = None
-    essential: Annotated[bool | None, "Its end for good ends the container."] = None
-    healthcheck: Annotated[HealthcheckKeys | None, "How cohabit checks that it is ready and healthy."] = None
-    logging: Annotated[Node | None, "The driver of its output, instead of its log files."] = None
-    secret_files: Annotated[bool | None, "The text of the secret in NAME_FILE becomes the value of NAME."] = None
 
 
 class ContainerOptions(Record):
