@@ -19,6 +19,7 @@ def _started(start: Start, directory: Path, **service: object) -> Run:
     above = WITHOUT_KILL if "user" in service else ()
     run = start(*COHABIT, "up", "-f", path, environment=environment(str(directory)), above=above, process_1=False)
     run.until_printed("| up")
+    run.one("sleep 1000")  # a shell between fork and exec loses a TERM
     return run
 
 
