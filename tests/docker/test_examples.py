@@ -153,6 +153,13 @@ def test_redis_is_restarted_and_the_application_keeps_running(image: Build, star
     assert container.stop().code == 0
 
 
+# A worker of gunicorn that gets TERM before it has its handler does not end. SigCgt: proc_pid_status(5).
+_GUNICORN_HANDLES_TERM = (
+    r"until ! grep -L 'SigCgt:.\{13\}[4-7c-f]' $(grep -l gunicorn /proc/[0-9]*/comm | sed s/comm/status/) | grep -q .; "
+    "do :; done"
+)
+
+
 def test_the_life_of_a_service(image: Build, start: Start) -> None:
     """life: as its README says; gunicorn is changed by a reload under load, and the token appears nowhere."""
     container = start(image("examples/life", "services"), options=("--env=TOKEN=letmein",))
@@ -164,5 +171,6 @@ def test_the_life_of_a_service(image: Build, start: Start) -> None:
     container.shell("sed -i s/hello/welcome/ cohabit.yaml && cohabit reload")
     asking = "until curl --fail --silent --show-error localhost:8000/ | grep welcome; do :; done 2>&1"
     assert container.shell(asking).startswith("welcome, visit ")
+    container.shell(_GUNICORN_HANDLES_TERM)
     assert container.stop().code == 0
     assert "letmein" not in "".join(container.logs())

@@ -184,7 +184,7 @@ def test_a_re_execution_keeps_sockets(sockets: Sockets, port: int, tmp_path: Pat
     sockets._open.clear()
     after = Sockets()
     after.restore(plain)
-    assert after.descriptors("web") == tuple(fd for _, fd, _ in plain["sockets"])
+    assert after.descriptors("web") == tuple(fd for _, fd, *_ in plain["sockets"])
     assert after.names("web") == ("web", "app")
     assert not any(map(os.get_inheritable, after.inheritable()))
     before = after.descriptors("web")
