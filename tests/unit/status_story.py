@@ -203,7 +203,7 @@ _SERVICE: tuple[str, ...] = (
     "next", "hook_stage", "hook_index", "depends_on", "essential", "ends_on_success", "job", "schedule", "autostart",
     "command", "driver",
     "stop_signal", "stop_grace_seconds", "on_failure", "probe", "results", "history", "timeline", "output",
-    "blocked_output", "output_before", "next_run", "startup_seconds", "start_retries", "expected_end",
+    "blocked_output", "output_before", "next_run", "startup_seconds", "start_retries", "expected_end", "exitcodes",
 )  # fmt: skip
 
 

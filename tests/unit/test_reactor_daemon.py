@@ -281,7 +281,10 @@ def test_daemon_of_another_user_needs_a_pid_file(processes: dict[int, proc.Proce
     _add(processes, 250, 250)
     assert find_daemon(_web(), trees, 0) == (
         0,
-        "cannot determine the main process: it runs as another user: 250 (name250) (set pid_file in cohabit.yaml)",
+        (
+            "cannot determine the main process: it runs as another user: 250 (name250) (run it in the foreground, "
+            "or set pid_file in cohabit.yaml)"
+        ),
     )
     trees.cgroups = Cgroups()
     trees.orphans.clear()
@@ -298,7 +301,8 @@ def test_unattributed_processes_are_listed(processes: dict[int, proc.Process], t
     processes[315].state = "Z"
     pids = unattributed(trees, 313)
     assert pids == [313, 314, 316, 317, 318, 319]
-    assert "313 (name313), 314 (name314), 316 (name316), 317 (name317), 318 (name318), …" in unattributed_warning(pids)
+    warning = unattributed_warning(Service("web", ("web",)), pids)
+    assert "313 (name313), 314 (name314), 316 (name316), 317 (name317), 318 (name318), …" in warning
 
 
 # --- on the real /proc ----------------------------------------------------------------------------------

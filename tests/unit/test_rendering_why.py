@@ -381,7 +381,7 @@ def test_a_stop_shows_remaining_services_and_the_time_of_sigkill() -> None:
     whole = container(phase="stopping", exit_reason="mail ended with exit code 1", code=1)
     assert why(whole, status, None) == [
         "the container is being stopped: mail ended with exit code 1",
-        "  time limit 9s (x-cohabit stop_grace_period), then SIGKILL to the remaining processes",
+        "  time limit 9s (x-cohabit: stop_grace_period), then SIGKILL to the remaining processes",
         "  web is being stopped, since 02:39:59Z (1s ago)",
         "    SIGTERM sent at 02:39:59Z (1s ago); SIGKILL in 9s, at 02:40:09Z (stop_grace_period 10s)",
         "  db will be stopped, and waits for web to end first",

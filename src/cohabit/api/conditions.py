@@ -10,6 +10,7 @@ from cohabit.api.protocol import Answer
 from cohabit.engine import health, machine
 from cohabit.engine.container import DONE, LOADING, UP
 from cohabit.errors import EXIT_KILLED
+from cohabit.plan.file_words import word
 from cohabit.plan.reason_text import text_of
 from cohabit.units import format_duration
 
@@ -132,7 +133,8 @@ def _failure(engine: Supervisor, unit: Unit, *, retries: bool) -> Answer | None:
         return Answer(1, f"{unit.name} {text_of(unit.run.reason)}{retried}")
     if not unit.desired:
         scheduled = unit.spec.schedule is not None and unit.code is None
-        why = "is not started by itself: autostart: false" if unit.dormant and unit.code is None else "was stopped"
+        not_started = word("no autostart", supervisord=unit.spec.startup is not None)
+        why = f"is not started by itself: {not_started}" if unit.dormant and unit.code is None else "was stopped"
         return Answer(1, f"{unit.name} {'has not run yet: it runs on a schedule' if scheduled else why}")
     if unit.health.status == health.UNHEALTHY and not retries:
         return Answer(1, f"{unit.name} {_describe_unhealthy(unit)}")

@@ -117,6 +117,7 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         startup_seconds=startup.seconds if startup else None,
         start_retries=startup.retries if startup else None,
         expected_end=unit.succeeded and bool(unit.code),
+        exitcodes=definition.restart.expected_codes if startup else (),
         **details,
     )
 

@@ -207,6 +207,12 @@ class ServiceStatus(JsonRecord):
     startup_seconds: float | None = None  # the startsecs of a program of supervisord; null for another service
     start_retries: int | None = None  # its startretries
     expected_end: bool = False  # whether its exit code, which is not 0, is an expected one (exitcodes)
+    exitcodes: tuple[int, ...] = ()  # of a program of supervisord; empty for another service
+
+    @property
+    def of_supervisord(self) -> bool:
+        """Whether it is a program of a supervisord.conf."""
+        return self.startup_seconds is not None
 
     @property
     def up(self) -> bool:

@@ -20,6 +20,7 @@ from cohabit.engine.requests import request_grace
 from cohabit.engine.runs import SIGKILL, SIGTERM
 from cohabit.errors import EXIT_BUG, EXIT_KILLED
 from cohabit.plan import reason as reasons
+from cohabit.plan.file_words import word
 from cohabit.plan.model import EXIT
 from cohabit.plan.reason import Reason
 from cohabit.plan.record import from_plain, to_plain
@@ -87,12 +88,12 @@ class Ending:
     def _why_it_ends_all(self, unit: Unit) -> str:
         """The rule that acted, in the words of the file; "" if every service ends the container whatever it does."""
         if not unit.spec.essential:
-            return "on_failure: exit"
+            return word("exit if unhealthy", supervisord=unit.spec.startup is not None)
         if not unit.spec.ends_on_success:
             return "a failure ends the container, unless essential: false"
         units = self._container.services.units.values()
         every = all(other.spec.essential and other.spec.ends_on_success for other in units)
-        return "" if every else "essential: true"
+        return "" if every else word("essential", supervisord=unit.spec.startup is not None)
 
     def _say_what_continues(self, unit: Unit) -> None:
         """A service has done its work, and others have not."""
@@ -203,7 +204,8 @@ class Ending:
         )
         total = format_duration(self.total_seconds or 0.0)
         from_file = container.plan is None or container.plan.stop_grace_seconds == self.total_seconds
-        source = "x-cohabit: stop_grace_period" if from_file else "as requested"
+        supervisord = any(unit.spec.startup is not None for unit in running)
+        source = word("total grace", supervisord=supervisord) if from_file else "as requested"
         late = f"not stopped within the total of {total} ({source}): " if over else ""
         container.say("warning", f"{late}killing {names}")
         for unit in running:

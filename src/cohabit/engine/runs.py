@@ -16,6 +16,7 @@ from cohabit.engine.policy import BETWEEN_STARTS_SECONDS, failed_start, verdict
 from cohabit.engine.run import ALIVE, DUE, GONE, OUT_OF_MEMORY, OVER, PAUSED, PENDING, SIGNAL, Run, Stop
 from cohabit.engine.unit import HOOK_TIMER, STATE_TIMER
 from cohabit.errors import EXIT_KILLED
+from cohabit.plan.file_words import word
 from cohabit.plan.model import POST_START, POST_STOP, PRE_START, PRE_STOP, RESTART
 from cohabit.plan.reason import (
     CANNOT_START,
@@ -238,11 +239,13 @@ class Runs:
         self._services.killed = True
         unit.run.kill()
         share = unit.run.stop.share if unit.run.stop else None
-        kind = "the requested" if unit.name in self._services.total_grace.requested else "its stop_grace_period of"
+        supervisord = unit.spec.startup is not None
+        requested = unit.name in self._services.total_grace.requested
+        kind = "the requested" if requested else f"its {word('grace', supervisord=supervisord)} of"
         kind = "" if unit.run.post_stop else f"{kind} "
         grace = f"{kind}{format_duration(self._services.total_grace.of(unit))}"
         if share is not None:
-            grace = f"{format_duration(share)}, its share of the total (x-cohabit: stop_grace_period)"
+            grace = f"{format_duration(share)}, its share of the total ({word('total grace', supervisord=supervisord)})"
         longer = (
             " and the time that it asked for (EXTEND_TIMEOUT_USEC)" if unit.run.stop and unit.run.stop.extended else ""
         )
@@ -282,7 +285,8 @@ class Runs:
             if unit.state == machine.STOPPING and code == EXIT_KILLED and run.stop is not None and run.stop.killed:
                 run.reason = _stop_timed_out(run.reason, run.stop)
         if orphans and unit.state in machine.UNDER_WAY:
-            hint = "" if code else " (if it is a daemon: run it in the foreground, or set pid_file in cohabit.yaml)"
+            foreground = word("daemon", supervisord=unit.spec.startup is not None)
+            hint = "" if code else f" (if it is a daemon: {foreground})"
             services.say("warning", unit, f"{text_of(run.reason)}; terminating the processes that it left behind{hint}")
         left = orphans or run.hook_stage != ""  # a hook that is still running counts, too
         services.fact(unit, machine.LEFT_ORPHANS if left else machine.ENDED_ALONE, now)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_KILLED, EXIT_NOT_FOUND
 from cohabit.plan import reason as reasons
+from cohabit.plan.file_words import word
 from cohabit.rendering.formatting import size
 from cohabit.rendering.log_hints import (
     hints_from_output,
@@ -91,16 +92,16 @@ _INTERPRETER = (
 )
 _NOT_EXECUTABLE = "{} exists but cannot be executed: check its mode (`chmod +x`), its #! line, and its CPU architecture"
 _BY_START_FAILURE: dict[str, str] = {
-    reasons.NO_DIRECTORY: "create the directory {} in the image, mount it, or correct its `working_dir:`",
+    reasons.NO_DIRECTORY: "create the directory {} in the image, mount it, or correct its `{directory}`",
     reasons.DIRECTORY_FORBIDDEN: "its user has no permission to enter {}: check the directory's owner and mode, and "
-    "its `user:`",
+    "its `{user}`",
     reasons.NO_INTERPRETER: _INTERPRETER,
     reasons.NO_LOADER: "{} was built for another C library: use an image with that library (Alpine has musl), "
     "install it, or build the program statically",
     reasons.UNKNOWN_FORMAT: _INTERPRETER,
     reasons.NOT_EXECUTABLE: _NOT_EXECUTABLE,
     reasons.EXEC_FAILED: _NOT_EXECUTABLE,
-    reasons.NOT_PRIVILEGED: "start the container as root (cohabit then changes to its `user:`), or remove `user:`",
+    reasons.NOT_PRIVILEGED: "start the container as root (cohabit then changes to its `{user}`), or remove `{user}`",
 }
 
 
@@ -112,8 +113,8 @@ def exit_advice(service: ServiceStatus, container: ContainerStatus) -> list[str]
     if reason is not None and reason.kind == reasons.UNHEALTHY:
         return probe_advice(service)
     if reason is not None and reason.kind == reasons.CANNOT_START and reason.cause is not None:
-        return _start_advice(reason.cause)
-    found = hints_from_output(service.output or ())
+        return _start_advice(service, reason.cause)
+    found = hints_from_output(service.output or (), supervisord=service.of_supervisord)
     if service.code == 0 and found and names_stale_file(service.output or ()):
         return found  # apache2 ends with 0 if it believes that it is running already
     if service.code == 0:
@@ -129,14 +130,16 @@ def probe_advice(service: ServiceStatus) -> list[str]:
     if probe is None:
         return []
     failed = next((result for result in reversed(service.results) if not result.passed), None)
-    found = hints_from_output(service.output or ()) + _failure_advice(probe.kind, failed, service)
+    found = hints_from_output(service.output or (), supervisord=service.of_supervisord) + _failure_advice(
+        probe.kind, failed, service
+    )
     if service.health == "starting" and probe.failures:
         now = format_duration(probe.start_period_seconds)
-        found.append(f"if it only needs more time to start: raise `healthcheck: start_period` (now {now})")
+        found.append(f"{_word(service, 'more time to start')} (now {now})")
     return found
 
 
-def blocked_advice(output: BlockedOutput) -> list[str]:
+def blocked_advice(service: ServiceStatus, output: BlockedOutput) -> list[str]:
     """Advise on a log destination that accepts no output."""
     if output.destination in {"stdout", "stderr"}:
         cause = (
@@ -144,35 +147,40 @@ def blocked_advice(output: BlockedOutput) -> list[str]:
         )
     elif output.destination.startswith("/"):
         cause = (
-            "make room on its file system, or correct `path:` or its permissions"
+            f"make room on its file system, or correct `{_word(service, 'path of a log')}` or its permissions"
             if output.why
             else ("its file system does not answer: check its server or its disk")
         )
     else:
         cause = "check that the syslog server runs and can be reached"
-    return [cause, "to drop lines instead of waiting: set `mode: non-blocking` in the options of `logging:`"]
+    return [cause, f"to drop lines instead of waiting: {_word(service, 'dropping lines')}"]
 
 
 def buffer_advice(service: ServiceStatus) -> list[str]:
     """Advise on a program that has written nothing: it runs, or its buffer was lost when a signal killed it."""
     if service.state != "RUNNING" and exit_signal(service.code or 0) is None:
         return []
-    unbuffered = "Python: set PYTHONUNBUFFERED=1 in `environment:`; programs in C: `stdbuf -oL`; or set `tty: true`"
+    environment, terminal = _word(service, "environment"), _word(service, "terminal")
+    unbuffered = f"Python: set PYTHONUNBUFFERED=1 in `{environment}`; programs in C: `stdbuf -oL`{terminal}"
     return [f"its output may still be in its own buffer, since it does not write to a terminal ({unbuffered})"]
 
 
 def stop_advice(service: ServiceStatus) -> list[str]:
     """Advise on a service that does not end after its stop signal."""
     signal = service.stop_signal or "the stop signal"
-    longer = "if it needs more time to finish its work: raise `stop_grace_period`"
-    found = [f"{longer}; if it ignores {signal}: set the `stop_signal` that it handles"]
+    longer = f"if it needs more time to finish its work: raise `{_word(service, 'grace')}`"
+    found = [f"{longer}; if it ignores {signal}: set the `{_word(service, 'signal')}` that it handles"]
     if program(service) in _SHELLS:
         found.insert(
             0,
             f"its command is a shell, which does not forward {signal}: end the script with `exec PROGRAM`, or set "
-            "`kill_mode: control-group`",
+            f"`{_word(service, 'signal to all')}`",
         )
     return found
+
+
+def _word(service: ServiceStatus, meaning: str) -> str:
+    return word(meaning, supervisord=service.of_supervisord)
 
 
 def program(service: ServiceStatus) -> str:
@@ -193,13 +201,14 @@ def _memory_advice(container: ContainerStatus) -> str:
     )
 
 
-def _start_advice(cause: Reason) -> list[str]:
+def _start_advice(service: ServiceStatus, cause: Reason) -> list[str]:
     """Advise on a command that could not be executed; some reasons say themselves what to do."""
     if cause.kind in {reasons.NOT_IN_PATH, reasons.NOT_FOUND}:
         return [_not_found_advice(cause.path)]
     if cause.kind == reasons.ARGUMENTS_TOO_LONG and cause.detail:
         return ["pass the value in a file: the kernel limits one argument or variable to 128 KiB"]
-    return [_BY_START_FAILURE[cause.kind].format(cause.path)] if cause.kind in _BY_START_FAILURE else []
+    words = {meaning: _word(service, meaning) for meaning in ("directory", "user")}
+    return [_BY_START_FAILURE[cause.kind].format(cause.path, **words)] if cause.kind in _BY_START_FAILURE else []
 
 
 def _exit_code_advice(service: ServiceStatus, code: int, container: ContainerStatus) -> list[str]:
@@ -246,13 +255,11 @@ def _background_advice(service: ServiceStatus) -> str:
         return f"{start}: run {known}"
     if name in _SHELLS:
         return (
-            "its script ended: end it with `exec PROGRAM` in the foreground; or, if it is a job, set "
-            "`essential: false` and depend on it with `condition: service_completed_successfully`"
+            "its script ended: end it with `exec PROGRAM` in the foreground; or, if it is a job, "
+            f"{_word(service, 'job')}"
         )
-    return (
-        f"{start} (run it in the foreground, or set `pid_file:`), or its work is done (then it is a job: "
-        "`restart: on-failure`, `essential: false`)"
-    )
+    daemon, job = _word(service, "or daemon"), _word(service, "is a job")
+    return f"{start} (run it in the foreground{daemon}), or its work is done (then it is a job: {job})"
 
 
 def _failure_advice(kind: str, failed: ProbeResult | None, service: ServiceStatus) -> list[str]:
@@ -264,13 +271,14 @@ def _failure_advice(kind: str, failed: ProbeResult | None, service: ServiceStatu
     if reason is None:
         return []
     if reason.kind == reasons.PROBE_TIMED_OUT:
-        return ["no answer in time: the server hangs or is overloaded, packets are dropped, or `timeout` is too short"]
+        short = f"`{_word(service, 'probe timeout')}` is too short"
+        return [f"no answer in time: the server hangs or is overloaded, packets are dropped, or {short}"]
     if reason.kind in {reasons.CONNECTION_REFUSED, reasons.NO_SOCKET}:
         return [_refused_advice(kind, service)]
     if reason.kind == reasons.NOT_HTTP:
         return ["the server does not speak HTTP: another server's port, or TLS (for TLS use CMD with curl -k)"]
     if reason.kind == reasons.HTTP_STATUS:
-        return [_http_advice(reason.code or 0)]
+        return [_http_advice(reason.code or 0, _word(service, "healthcheck"))]
     if reason.kind == reasons.CONNECTION_FORBIDDEN:
         return ["process 1 has no permission for that socket: check its mode and that of its directory"]
     return []
@@ -287,9 +295,9 @@ def _refused_advice(kind: str, service: ServiceStatus) -> str:
     )
 
 
-def _http_advice(status: int) -> str:
+def _http_advice(status: int, healthcheck: str) -> str:
     if status == 404:  # noqa: PLR2004
-        return "the server has nothing at this path: check the path in `healthcheck:`"
+        return f"the server has nothing at this path: check the path in `{healthcheck}`"
     if status in {401, 403}:
         return "the server requires a login: probe a path without one, or list the code as one that passes"
     if status == 400:  # noqa: PLR2004
@@ -306,7 +314,8 @@ def _exec_probe_advice(reason: Reason | None, output: str, service: ServiceStatu
     manual_run = f"run the probe manually: `cohabit exec {service.name} -- {_probe_command(service)}`"
     if kind == reasons.PROBE_TIMED_OUT and service.probe:
         within = format_duration(service.probe.timeout_seconds)
-        return [f"its probe command did not end within {within}: it hangs, or `timeout` is too short; {manual_run}"]
+        short = f"`{_word(service, 'probe timeout')}` is too short"
+        return [f"its probe command did not end within {within}: it hangs, or {short}; {manual_run}"]
     return [manual_run]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
+from cohabit.plan.file_words import word
 from cohabit.plan.model import POST_STOP
 from cohabit.plan.reason import DEPENDENCY_FAILED, STOP_TIMED_OUT, STOPPED_UNASKED
 from cohabit.plan.reason_text import start_failure, text_of
@@ -32,7 +33,6 @@ _CONDITION_TEXT = {
     STOPPED_FIRST: "to end first",
 }
 
-_NEVER_COMPLETED = "its `restart: always` restarts it after every end, so it never completes: set `restart: on-failure`"
 _JOINED_MAX = 2
 _NOT_KEPT = frozenset({"inherit", "raw"})  # drivers whose output cohabit does not see, or sees only for `logs -f`
 _RECENT_SECONDS = 10.0  # Docker resets the back-off after a run of this length
@@ -144,7 +144,7 @@ def _as_needed(cause: Cause, service: ServiceStatus, condition: str) -> Cause:
     """Add advice if it ended with 0 but a dependent waits for a condition that this does not fulfil."""
     well = service.code == 0 and not cause.because
     if well and condition == COMPLETED and service.state == "BACKOFF":
-        return cause._replace(advice=(_NEVER_COMPLETED,))
+        return cause._replace(advice=(_never_completed(service),))
     if well and condition == HEALTHY and service.state == "EXITED":
         job = "if dependents wait for it to complete: set `condition: service_completed_successfully`"
         return cause._replace(advice=(*cause.advice, job))
@@ -221,12 +221,14 @@ def _blocked(service: ServiceStatus, now: float) -> Cause:
     """Its output waits: a failing probe, or a job that does not complete, is often the consequence."""
     first = service.blocked_output[0]
     facts = _blocked_facts(service.blocked_output[1:])
-    facts.append("once its pipe is full, it blocks whenever it writes (logging: mode: blocking)")
+    facts.append(
+        f"once its pipe is full, it blocks whenever it writes ({word('blocking', supervisord=service.of_supervisord)})"
+    )
     if service.probe is not None and service.health != "healthy":
         facts += _probe_facts(service, service.probe, now)
     clause = f"runs, but its {first.stream} waits for {first.text}"
     return _cause(
-        service, BLOCKED, clause, facts=facts, output=_output(service), advice=blocked_advice(first),
+        service, BLOCKED, clause, facts=facts, output=_output(service), advice=blocked_advice(service, first),
         time=first.since, display_state=FAILED,
     )  # fmt: skip
 
@@ -238,13 +240,20 @@ def _blocked_facts(outputs: tuple[BlockedOutput, ...]) -> list[str]:
 def _unfinished(service: ServiceStatus) -> Cause:
     advice = []
     if service.restart == "always":
-        advice.append(_NEVER_COMPLETED)
+        advice.append(_never_completed(service))
     elif not service.job or service.probe is not None:
         advice.append("if it is not a job: depend on it with `service_started` or `service_healthy` instead")
     return _cause(
         service, UNFINISHED, f"has not completed yet, pid {service.pid}", facts=_status_lines(service),
         output=_output(service), advice=advice, time=service.started,
     )  # fmt: skip
+
+
+def _never_completed(service: ServiceStatus) -> str:
+    always, on_failure = (
+        word(meaning, supervisord=service.of_supervisord) for meaning in ("always restarted", "restart on failure")
+    )
+    return f"its `{always}` restarts it after every end, so it never completes: set `{on_failure}`"
 
 
 def _probe_failing(snapshot: Snapshot, service: ServiceStatus, kind: str, clause: str) -> Cause:
@@ -272,7 +281,8 @@ def _probe_facts(service: ServiceStatus, probe: ProbeStatus, now: float) -> list
     if service.health == "starting" and probe.start_period_seconds and service.started is not None:
         end = service.started + probe.start_period_seconds
         if end > now:
-            facts.append(f"failures do not count until {clock(end, now)} (start_period)")
+            period = word("start period", supervisord=service.of_supervisord)
+            facts.append(f"failures do not count until {clock(end, now)} ({period})")
     if service.on_failure in {"restart", "exit"}:
         action = "it is restarted" if service.on_failure == "restart" else "the container stops"
         facts.append(f"when it is unhealthy, {action} (on_failure: {service.on_failure})")
@@ -341,8 +351,9 @@ def _stopped(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     if service.schedule and not service.up:
         return _scheduled(snapshot, service)
     if service.dormant and service.started is None:
+        not_started = word("no autostart", supervisord=service.of_supervisord)
         advice = [f"`cohabit start {service.name}`"]
-        return _cause(service, STOPPED_MANUALLY, "is not started by itself (autostart: false)", advice=advice)
+        return _cause(service, STOPPED_MANUALLY, f"is not started by itself ({not_started})", advice=advice)
     if not service.up:
         clause = (
             "was stopped manually before its first start"
@@ -371,8 +382,9 @@ def _exited(snapshot: Snapshot, service: ServiceStatus) -> Cause:
         return _cause(service, DONE_JOB, f"has completed: it {end_clause(service, snapshot.container)}", since=False)
     end = end_clause(service, snapshot.container)
     advice = _advice(snapshot, service)
-    if service.failed_code and service.restart == "no" and not service.job and service.start_retries is None:
-        advice.append("to restart it after a failure: set `restart: on-failure`")
+    if service.failed_code and service.restart == "no" and not service.job:
+        on_failure = word("restart on failure", supervisord=service.of_supervisord)
+        advice.append(f"to restart it after a failure: set `{on_failure}`")
     kind, clause = (FAILED_RUN, end) if service.failed_code else (ENDED, end)
     return _cause(
         service, kind, clause, since=False, facts=(f"it is not restarted ({restart_policy(service)})",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.errors import EXIT_KILLED
+from cohabit.plan.file_words import word
 from cohabit.plan.model import POST_STOP, PRE_START
 from cohabit.plan.reason import EXITED, HOOKS, NOT_STARTED, OUT_OF_MEMORY, SIGNAL_REFUSED, UNHEALTHY
 from cohabit.plan.reason_text import start_failure, text_of
@@ -14,6 +15,8 @@ from cohabit.units import describe_exit, format_duration
 if TYPE_CHECKING:
     from cohabit.api.status import ContainerStatus, ServiceStatus
     from cohabit.plan.reason import Reason
+
+_AUTORESTART = {"always": "true", "on-failure": "unexpected", "no": "false"}
 
 
 def end_clause(service: ServiceStatus, container: ContainerStatus) -> str:
@@ -61,22 +64,28 @@ def stop_progress(service: ServiceStatus, now: float) -> str:
         return f"{signal}; SIGKILL sent"
     grace = format_duration(service.stop_grace_seconds)
     when = f"{until(service.next, now)}, at {clock(service.next, now)}"
-    return f"{signal}; SIGKILL {when} (stop_grace_period {grace})"
+    return f"{signal}; SIGKILL {when} ({word('grace', supervisord=service.of_supervisord)} {grace})"
 
 
 def restart_policy(service: ServiceStatus) -> str:
-    """Name the key of the file that decides on its restart: "restart: on-failure:5", "on_failure: restart".
+    """Name the key of the file that decides on its restart: "restart: on-failure:5", or "on_failure: restart".
 
-    For a program of supervisord it is "startretries=3" or "autorestart=unexpected".
+    For a program of a supervisord.conf: "startretries=3", or "autorestart=unexpected, exitcodes=0,2".
     """
     if service.on_failure == "restart" and service.state == "BACKOFF" and is_unhealthy(service.reason):
-        return "on_failure: restart"
-    if service.start_retries is not None:
-        retried = service.state == "FATAL" or (service.state == "BACKOFF" and service.restarts > 0)
-        autorestart = {"always": "true", "on-failure": "unexpected"}.get(service.restart, "false")
-        return f"startretries={service.start_retries}" if retried else f"autorestart={autorestart}"
+        return word("restart if unhealthy", supervisord=service.of_supervisord)
+    if service.of_supervisord:
+        return _supervisord_policy(service)
     attempts = "" if service.attempts is None else f":{service.attempts}"
     return f"restart: {service.restart or 'no'}{attempts}"
+
+
+def _supervisord_policy(service: ServiceStatus) -> str:
+    if service.state == "FATAL" or service.restarts:
+        return f"startsecs={service.startup_seconds or 0.0:g}, startretries={service.start_retries}"
+    written = _AUTORESTART.get(service.restart, service.restart)
+    codes = ",".join(str(code) for code in service.exitcodes)
+    return f"autorestart={written}" + (f", exitcodes={codes}" if written == "unexpected" else "")
 
 
 def is_unhealthy(reason: Reason | None) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cohabit.plan.file_words import word
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # (pattern, meaning with the action in parentheses). The first pattern that matches a line wins.
-_STALE = "left by an earlier run, as after `docker restart` (name it in `remove_before_start:`)"
+_STALE = "left by an earlier run, as after `docker restart` ({stale file})"
 _SOCKET_FILE = r"(/\S+\.sock(et)?\b|unix:/).{0,80}(in use|exists)|(in use|exists).{0,40}/\S+\.sock(et)?\b"
 _ADDRESS_IN_USE = r"address (is )?already in use|EADDRINUSE|port is already"
 _PID_FILE = (
@@ -28,7 +30,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"(not|never|refus\w+|n't)\b.{0,40} as root|\"root\" execution",
-        "the program refuses to run as root (set its `user:`)",
+        "the program refuses to run as root (set its `{user}`)",
     ),
     (
         _PID_FILE,
@@ -52,7 +54,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"permission denied|EACCES",
-        """its user lacks permission (check the owner and mode of the file in the message, and its `user:`; ports
+        """its user lacks permission (check the owner and mode of the file in the message, and its `{user}`; ports
         below 1024 may require root, or ambient_capabilities: [NET_BIND_SERVICE])""",
     ),
     (
@@ -113,17 +115,21 @@ _NOT_FOUND = re.compile(r"([^\s:]+): (?:command )?not found", re.IGNORECASE)
 _PORT = re.compile(r"(?:[\]:*.\w]:|\bport[ =:]+)(\d{1,5})\b", re.IGNORECASE)
 
 
-def hints_from_output(lines: Sequence[str]) -> list[str]:
+def hints_from_output(lines: Sequence[str], *, supervisord: bool) -> list[str]:
     """Explain the last line that matches a known pattern, as a list of one sentence; [] if no line matches.
 
     The search goes backwards and stops at a failure that matches no pattern: it is more recent than the lines before
-    it, and the program may have recovered from those. `lines` are safe (text.py).
+    it, and the program may have recovered from those. `lines` are safe (text.py). supervisord: the words are those of
+    a supervisord.conf.
     """
     for line in reversed(lines):
         for pattern, meaning in _COMPILED:
             match = pattern.search(line)
             if match is not None:
-                return [f'its output contains "{match.group()}": {meaning}']
+                said = meaning
+                for key in ("user", "stale file"):
+                    said = said.replace(f"{{{key}}}", word(key, supervisord=supervisord))
+                return [f'its output contains "{match.group()}": {said}']
         if _FAILURE.search(line):
             break
     return []

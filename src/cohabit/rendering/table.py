@@ -11,6 +11,7 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from cohabit.errors import EXIT_KILLED
+from cohabit.plan import file_words
 from cohabit.plan.reason import SIGNAL_REFUSED
 from cohabit.rendering.colours import FAILED, WAITING, paint, state_of
 from cohabit.rendering.ending import is_unhealthy
@@ -134,7 +135,7 @@ def state_text(service: ServiceStatus, now: float) -> str:
     elif service.job:
         details.append("job")
     elif service.dormant:
-        details.append("autostart: false")
+        details.append(file_words.word("no autostart", supervisord=service.of_supervisord))
     waits = service.state == "STOPPED" and service.schedule and not (service.gone or service.restart_pending)
     word = "SKIPPED" if service.skipped else "SCHEDULED" if waits else service.state or "?"
     return word + (f" ({', '.join(details)})" if details else "")

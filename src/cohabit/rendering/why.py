@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.nearest import did_you_mean
+from cohabit.plan.file_words import word
 from cohabit.rendering import causes
 from cohabit.rendering.causes import Cause
 from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED, STOPPING, WAITING, paint
@@ -203,7 +204,9 @@ def _stopping(snapshot: Snapshot) -> list[Finding]:
     container = snapshot.container
     reason = f": {container.exit_reason}" if container.exit_reason else " on request"
     grace = format_duration(container.stop_grace_seconds or 0.0)
-    facts = [f"time limit {grace} (x-cohabit stop_grace_period), then SIGKILL to the remaining processes"]
+    supervisord = any(service.of_supervisord for service in snapshot.services.values())
+    total = word("total grace", supervisord=supervisord)
+    facts = [f"time limit {grace} ({total}), then SIGKILL to the remaining processes"]
     left = [service for service in snapshot.services.values() if not service.at_rest]
     if container.phase == "sweeping":
         facts.append("all services have ended; unassigned processes are being terminated")

@@ -325,7 +325,7 @@ class Children:
         if normal_exit and service and not orphans:
             pids = unattributed(self.trees, self.started_at.get(name, 0))
         if pids and service and not service.pid_file and not service.job:
-            self.say("warning", name, unattributed_warning(pids))
+            self.say("warning", name, unattributed_warning(service, pids))
         started = self.trees.sessions.started_by_us(process.pid)  # else it was the daemon itself
         awaits_pid_file = service is not None and service.pid_file and (orphans or pids or started)
         if normal_exit and service and (awaits_pid_file or (orphans and not service.job)):

@@ -13,6 +13,7 @@ the pid file (nginx does so). No event reports any of these, so the caller must 
 
 from __future__ import annotations
 
+from cohabit.plan.file_words import word
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import pid_file, proc
 from cohabit.reactor.processes.tree import UNATTRIBUTED
@@ -53,7 +54,8 @@ def find_daemon(service: Service, trees: Trees, began: int) -> tuple[int, str]:
         return accepted[0], why
     if pids and not why:
         which = "more than one process is in the background" if len(pids) > 1 else "it runs as another user"
-        why = f"cannot determine the main process: {which}: {_list(pids)} (set pid_file in cohabit.yaml)"
+        hint = word("daemon", supervisord=service.startup is not None)
+        why = f"cannot determine the main process: {which}: {_list(pids)} ({hint})"
     return 0, why
 
 
@@ -63,11 +65,11 @@ def unattributed(trees: Trees, began: int) -> list[int]:
     return [one.pid for one in found if one and one.lives and one.start >= began]
 
 
-def unattributed_warning(pids: list[int]) -> str:
+def unattributed_warning(service: Service, pids: list[int]) -> str:
     """Return a warning that names them, after a service has ended normally."""
     return (
         f"its command ended with 0, and processes that started during its run cannot be attributed to a service: "
-        f"{_list(pids)} (if this is its daemon: set pid_file in cohabit.yaml, or run it in the foreground)"
+        f"{_list(pids)} (if this is its daemon: {word('daemon', supervisord=service.startup is not None)})"
     )
 
 

@@ -8,6 +8,7 @@ included. The engine gets SignalRefused: nothing is reported as sent, and no end
 from __future__ import annotations
 
 from cohabit.engine.events import SignalRefused, Swept
+from cohabit.plan.file_words import word
 from cohabit.plan.model import CONTROL_GROUP
 from cohabit.plan.reason import SIGNAL_REFUSED, Reason
 from cohabit.plan.reason_text import text_of
@@ -119,7 +120,8 @@ class Signaller:
                 "warning",
                 name,
                 f"{signal_name(service.stop_signal)} was sent to its main process only; also killing {_list(others)} "
-                "(kill_mode: control-group sends it to all processes of the service)",
+                f"({word('signal to all', supervisord=service.startup is not None)} sends it to all processes of the "
+                "service)",
             )
 
     def _refused(self, name: str, number: int, pids: Collection[int]) -> None:
