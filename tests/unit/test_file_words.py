@@ -26,7 +26,7 @@ _KEYS = (
 
 def program(**fields: Any) -> dict[str, Any]:
     """The status of a program of a supervisord.conf."""
-    own = {"restart": "on-failure", "startsecs": 1.0, "startretries": 3, "exitcodes": [0, 2], "essential": False}
+    own = {"restart": "on-failure", "startup_seconds": 1.0, "start_retries": 3, "exitcodes": [0, 2], "essential": False}
     return status("web", **(own | fields))
 
 

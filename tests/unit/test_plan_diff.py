@@ -123,7 +123,7 @@ def test_a_changed_container_setting_is_named(field: str, value: object, key: st
 def test_every_field_of_plan_is_covered() -> None:
     """Services, the total grace period, secrets and configs have tests of their own. The rest changes nothing."""
     known = {"services", "stop_grace_seconds", "secrets", "configs", "control_gid", "logging", "mask", "watches"}
-    assert known | {"inactive", "main", "reloads", "exit_code_from", "joined", "stays"} == set(Plan._fields)
+    assert known | {"inactive", "main", "reloads", "exit_code_from", "joined", "stays", "beside"} == set(Plan._fields)
 
 
 def test_every_field_of_service_is_covered() -> None:

@@ -705,7 +705,7 @@ def test_post_stop_hooks_are_a_part_of_the_stop() -> None:
 
 # --- programs of supervisord --------------------------------------------------------------------------
 
-PROGRAM: Status = {"startup_seconds": 1.0, "start_retries": 3, "restart": "on-failure"}
+PROGRAM: Status = {"startup_seconds": 1.0, "start_retries": 3, "exitcodes": [0], "restart": "on-failure"}
 TOO_QUICKLY = exited_too_quickly(end_of_run(1, 0.2), 1.0)
 
 
@@ -718,10 +718,10 @@ def test_a_program_is_explained_in_the_words_of_supervisord() -> None:
     lines = " ".join(why(DOWN, [failing], "web"))
     assert "exited too quickly (process log may have details)" in lines
     assert "next attempt: start retry 2 of 3" in lines
-    assert "(startretries=3)" in lines
+    assert "(startsecs=1, startretries=3)" in lines
     again = crashing(restarts=0, **PROGRAM)
     assert "next attempt: restart " in " ".join(why(DOWN, [again], "web"))
-    assert "(autorestart=unexpected)" in " ".join(why(DOWN, [again], "web"))
+    assert "(autorestart=unexpected, exitcodes=0)" in " ".join(why(DOWN, [again], "web"))
     given_up = ended("web", 1, state="FATAL", reason=TOO_QUICKLY.replace(restarts=3), restarts=3, **PROGRAM)
     assert text(given_up).startswith("web was given up after 3 start retries: the last time it exited too quickly")
 
