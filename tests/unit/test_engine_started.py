@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.engine.events import Exited, Probed, Requested
 from unit.engine_story import PROBE, checks_of, completed, healthy, plan, service, up
-from unit.test_conditions import skipped
+from unit.test_plan_conditions import skipped
 
 if TYPE_CHECKING:
     from unit.engine_story import Story

@@ -85,10 +85,16 @@ def test_the_time_limit_holds_with_inherited_signal_settings(how: str) -> None:
     assert child.wait() == -26
 
 
-def test_without_a_reader_it_ends_silently() -> None:
-    """When process 1 is gone, there is no traceback on the container's stderr."""
+@pytest.mark.parametrize("blocked", [[], [signal.SIGPIPE]])
+def test_without_a_reader_it_ends_silently(blocked: list[signal.Signals]) -> None:
+    """When process 1 is gone, there is no traceback on the container's stderr, whatever the signal mask is."""
     argv = [sys.executable, "-I", "-S", multiline.__file__, "5", "x"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with child:
         assert child.stdout
         child.stdout.close()
         child.stdout = None

@@ -46,8 +46,8 @@ def main(argv: list[str]) -> int:
     seconds = float(argv[1])
     search = re.compile(argv[2]).search
     signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGVTALRM})
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a traceback if the answers are not read
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGVTALRM, signal.SIGPIPE})
 
     def read() -> bytes:
         data = os.read(0, _READ_SIZE)
