@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 
 CHANNEL = "listeners"  # the name of the socket on which process 1 passes the pipes of event listeners
-STOPPING = "STOPPING"
-_ENDS = frozenset({"STOPPED", "EXITED", "FATAL", "BACKOFF"})
+STOPPING, STOPPED = "STOPPING", "STOPPED"  # STOPPED: on request
+# The kernel closes the pipes of a process before it reports its end, so a listener may have ended before it.
+_CLOSING_SECONDS = 1.0
+_ENDS = frozenset({STOPPED, "EXITED", "FATAL", "BACKOFF"})
 
 
 def main() -> None:
@@ -77,7 +79,8 @@ def _restart_listeners(gateway: Gateway, connected: set[str], since: float) -> N
     for one in gateway.active.processes():
         state = gateway.state_of(one)
         listens = gateway.active.group(one.group).pool is not None and one.namespec not in connected
-        if listens and (state.state in ALIVE or state.stopped >= since):
+        ended = state.state != STOPPED and state.stopped >= since - _CLOSING_SECONDS
+        if listens and (state.state in ALIVE or ended):
             lost.append(one.namespec)
     if lost:
         gateway.client().restart(*lost, wait=False)
