@@ -192,7 +192,7 @@ def test_supervisorctl_prints_the_same(both: Callable[[str], list[Server]]) -> N
         done: list[tuple[str, str, int]] = []
         for action in ACTIONS:
             if action.startswith("tail web") and "clear web:web_00" not in [each[0] for each in done]:
-                server.run.until_written(f"{server.folder}/web.log", 2)
+                server.run.until_written(f"{server.folder}/web.log", 4)
             done.append((action, *server.control(*action.split())))
             if action == "add cat":
                 server.until(cat="RUNNING")
