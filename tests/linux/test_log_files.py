@@ -44,7 +44,7 @@ def _numbers(run: Run) -> list[int]:
     return [int(line.split()[1]) for line in run.lines("web", "out") if line.startswith("line ")]
 
 
-# A known fault, not understood yet: on a loaded machine a line is doubled, or lines are missing, in one of several runs.
+# A known fault, not understood yet: on a loaded machine a line is doubled, or lines are missing.
 _FAILS_UNDER_LOAD = pytest.mark.xfail(reason="lines are doubled or missing under load", strict=False)
 
 
